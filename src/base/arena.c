@@ -1,0 +1,84 @@
+#include "src/base/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* 4 KiB holds an ordinary request whole; larger texts get a block of their own size. */
+enum { BLOCK_BYTES_MIN = 4096, ALIGN = 16 };
+
+struct sc_arena_block {
+    sc_arena_block *next;
+    size_t          size;
+    size_t          used;
+    size_t          pad;
+    unsigned char   data[];
+};
+
+_Static_assert(sizeof(sc_arena_block) % ALIGN == 0, "data starts aligned");
+
+void sc_arena_init(sc_arena *arena, size_t bytes_max)
+{
+    *arena = (sc_arena){.bytes_max = bytes_max};
+}
+
+void sc_arena_fini(sc_arena *arena)
+{
+    while (arena->blocks != NULL) {
+        sc_arena_block *next = arena->blocks->next;
+        free(arena->blocks);
+        arena->blocks = next;
+    }
+    arena->used_bytes = 0;
+}
+
+static sc_arena_block *block_add(sc_arena *arena, size_t bytes)
+{
+    size_t          size = bytes > BLOCK_BYTES_MIN ? bytes : BLOCK_BYTES_MIN;
+    sc_arena_block *block = malloc(sizeof *block + size);
+    if (block == NULL)
+        return NULL;
+    *block = (sc_arena_block){.next = arena->blocks, .size = size};
+    arena->blocks = block;
+    return block;
+}
+
+void *sc_arena_alloc(sc_arena *arena, size_t bytes)
+{
+    if (bytes > arena->bytes_max)
+        return NULL;
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (bytes > arena->bytes_max - arena->used_bytes)
+        return NULL;
+    sc_arena_block *block = arena->blocks;
+    if (block == NULL || block->size - block->used < bytes)
+        block = block_add(arena, bytes);
+    if (block == NULL)
+        return NULL;
+    void *memory = block->data + block->used;
+    block->used += bytes;
+    arena->used_bytes += bytes;
+    return memory;
+}
+
+void *sc_arena_calloc(sc_arena *arena, size_t count, size_t bytes)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, bytes, &total))
+        return NULL;
+    void *memory = sc_arena_alloc(arena, total);
+    if (memory != NULL)
+        memset(memory, 0, total);
+    return memory;
+}
+
+sc_str sc_arena_copy(sc_arena *arena, sc_str text)
+{
+    char *copy = text.len == SIZE_MAX ? NULL : sc_arena_alloc(arena, text.len + 1);
+    if (copy == NULL)
+        return (sc_str){NULL, 0};
+    if (text.len != 0)
+        memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return (sc_str){copy, text.len};
+}

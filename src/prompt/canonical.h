@@ -1,0 +1,47 @@
+/* canonical.h - the text under which a question is known.
+ *
+ * Trimmed, Unicode case-folded, volatile values taken out, white space folded, trailing
+ * punctuation off; idempotent. The rules are written as vectors in
+ * tests/data/canonical.json, against which any client can check itself. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/arena.h"
+#include "src/base/status.h"
+#include "src/base/str.h"
+
+typedef enum { SC_VOLATILE_TIME, SC_VOLATILE_UUID, SC_VOLATILE_NUMBER, SC_VOLATILE_CLASSES } sc_volatile_class;
+
+typedef struct {
+    sc_volatile_class cls;
+    sc_str            text; /* as written, case-folded */
+} sc_volatile;
+
+typedef struct {
+    sc_str       text;   /* NUL-terminated in the arena; may be empty when all was volatile */
+    sc_volatile *values; /* [values_count], in order of appearance, in the arena */
+    size_t       values_count;
+    uint64_t     guard; /* fingerprint of the values whose class is `match`; 0: there are none */
+} sc_canonical;
+
+typedef struct {
+    /* PCRE2 patterns, one a class; NULL: the built-in one, "": none. */
+    const char *patterns[SC_VOLATILE_CLASSES];
+    /* Must the values of the class be the same for a hit? */
+    bool match[SC_VOLATILE_CLASSES];
+} sc_canon_options;
+
+typedef struct sc_canon sc_canon;
+
+/* Compiles the patterns. Errors: SC_INVALID with the pattern's class, offset and problem. */
+SC_MUST_CHECK sc_status sc_canon_open(const sc_canon_options *options, sc_canon **out,
+                                      sc_error *error);
+void                    sc_canon_close(sc_canon *canon);
+
+/* Canonicalises prompt (valid UTF-8 without NUL; the caller has checked). Any thread.
+ * Errors: SC_TOO_LARGE when a pattern passes its match limit, SC_NO_MEMORY when the arena is full. */
+SC_MUST_CHECK sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena,
+                                       sc_canonical *out, sc_error *error);
