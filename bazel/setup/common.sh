@@ -36,3 +36,16 @@ fetch_wheel() {
         --require-hashes -d "$4" -r "$4/requirements.txt" ||
         die "could not download $1 $2 from the Python package index (network, or a mirror without it)"
 }
+
+# Gives a new folder beside the final ones, so that what is complete can be renamed into place.
+new_work_folder() {
+    mkdir -p "$cache_dir" || die "cannot write to $cache_dir (set SEMCACHE_CACHE_DIR)"
+    mktemp -d "$cache_dir/.work.XXXXXX"
+}
+
+# Renames the finished folder $1 to $2: an interrupted run never leaves half of it behind.
+put_in_place() {
+    chmod 755 "$1"
+    rm -rf "$2"
+    mv "$1" "$2"
+}
