@@ -1,8 +1,11 @@
 # Shared by the set-up scripts; sourced, never run.
 
+# Service managers and CI leave HOME out at times; Bazel, pip and the cache folder want it.
+export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
+
 # Where everything that is neither a Debian package nor source is kept. Outside git, so a fresh
 # clone finds what an earlier one fetched.
-cache_dir=${SEMCACHE_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/semcache}
+cache_dir=${SEMCACHE_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/semcache}
 
 say() { printf '%s: %s\n' "${step:-setup}" "$*" >&2; }
 
@@ -25,6 +28,10 @@ as_root() {
 # Debian's own interpreter: a python3 that stands earlier in PATH (pyenv, conda) may lack pip or venv.
 python=/usr/bin/python3
 [ -x "$python" ] || python=python3
+
+# Debian's Bazel: another one in PATH, or a launcher that downloads one, would want the network.
+bazel=/usr/bin/bazel
+[ -x "$bazel" ] || bazel=bazel
 
 # True when file $1 exists and has the sha256 sum $2.
 has_sum() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]; }
