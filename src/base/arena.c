@@ -1,5 +1,6 @@
 #include "src/base/arena.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,20 +35,24 @@ void sc_arena_fini(sc_arena *arena)
 
 static sc_arena_block *block_add(sc_arena *arena, size_t bytes)
 {
-    size_t          size = bytes > BLOCK_BYTES_MIN ? bytes : BLOCK_BYTES_MIN;
+    bool            large = bytes > BLOCK_BYTES_MIN;
+    size_t          size = large ? bytes : BLOCK_BYTES_MIN;
     sc_arena_block *block = malloc(sizeof *block + size);
     if (block == NULL)
         return NULL;
-    *block = (sc_arena_block){.next = arena->blocks, .size = size};
-    arena->blocks = block;
+    /* A large block is full at once: behind the newest, it leaves that one's rest in use. */
+    sc_arena_block **at = large && arena->blocks != NULL ? &arena->blocks->next : &arena->blocks;
+    *block = (sc_arena_block){.next = *at, .size = size};
+    *at = block;
     return block;
 }
 
 void *sc_arena_alloc(sc_arena *arena, size_t bytes)
 {
-    if (bytes > arena->bytes_max)
+    size_t padded;
+    if (__builtin_add_overflow(bytes, ALIGN - 1, &padded))
         return NULL;
-    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    bytes = padded & ~(size_t)(ALIGN - 1);
     if (bytes > arena->bytes_max - arena->used_bytes)
         return NULL;
     sc_arena_block *block = arena->blocks;

@@ -12,7 +12,7 @@
 typedef struct sc_arena_block sc_arena_block;
 
 typedef struct {
-    sc_arena_block *blocks; /* newest first */
+    sc_arena_block *blocks; /* the one in use first */
     size_t          used_bytes;
     size_t          bytes_max;
 } sc_arena;
@@ -29,5 +29,5 @@ void *sc_arena_alloc(sc_arena *arena, size_t bytes);
 /* The same, zeroed, for count * bytes without overflow. */
 void *sc_arena_calloc(sc_arena *arena, size_t count, size_t bytes);
 
-/* A NUL-terminated copy. ptr is NULL when memory ran out (also for an empty text otherwise not). */
+/* A NUL-terminated copy. ptr is NULL only when memory ran out: an empty text has a copy too. */
 sc_str sc_arena_copy(sc_arena *arena, sc_str text);

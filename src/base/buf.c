@@ -1,6 +1,8 @@
 #include "src/base/buf.h"
 
+#include <assert.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,8 @@ enum { ROOM_MIN = 256 };
 
 void sc_buf_init(sc_buf *buf, size_t bytes_max)
 {
+    /* Leaves room for a NUL and for doubling without overflow. */
+    assert(bytes_max < SIZE_MAX / 4);
     *buf = (sc_buf){.bytes_max = bytes_max};
 }
 
@@ -39,6 +43,8 @@ static sc_status reserve(sc_buf *buf, size_t more)
     size_t room = buf->room < ROOM_MIN ? ROOM_MIN : buf->room;
     while (room < need)
         room *= 2;
+    if (room > buf->bytes_max + 1)
+        room = buf->bytes_max + 1;
     char *data = realloc(buf->data, room);
     if (data == NULL)
         return buf->failed = SC_NO_MEMORY;

@@ -19,9 +19,11 @@ sc_wall sc_wall_now(void)
 sc_instant sc_instant_after_ms(sc_instant from, int64_t ms)
 {
     int64_t ns;
-    if (from.ns == INT64_MAX || __builtin_mul_overflow(ms, (int64_t)1000000, &ns) ||
+    if (from.ns == INT64_MAX)
+        return from;
+    if (__builtin_mul_overflow(ms, (int64_t)1000000, &ns) ||
         __builtin_add_overflow(from.ns, ns, &ns))
-        return SC_INSTANT_NEVER;
+        return ms < 0 ? (sc_instant){INT64_MIN} : SC_INSTANT_NEVER;
     return (sc_instant){ns};
 }
 
@@ -36,5 +38,5 @@ int64_t sc_remaining_ms(sc_instant now, sc_instant deadline)
         return INT64_MAX;
     if (deadline.ns <= now.ns)
         return 0;
-    return (deadline.ns - now.ns + 999999) / 1000000;
+    return (deadline.ns - now.ns - 1) / 1000000 + 1;
 }

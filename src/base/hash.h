@@ -1,6 +1,4 @@
-/* hash.h - SHA-256, the only hash whose value leaves the process, and hex.
- *
- * Digests are uniformly distributed, so tables use their first bytes as they are. */
+/* hash.h - SHA-256, the only hash whose value leaves the process, and hex. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* table.h - a hash table from a digest to a pointer.
  *
- * Open addressing with linear probing; a digest is its own hash. The table keeps
- * neither keys' memory nor values: a key is copied (32 bytes), a value is the
- * caller's. Not thread-safe: the owner's lock guards it. */
+ * Open addressing with linear probing. The table keeps neither keys' memory nor
+ * values: a key is copied (32 bytes), a value is the caller's. Not thread-safe: the
+ * owner's lock guards it. */
 #pragma once
 
 #include <stddef.h>
@@ -19,6 +19,7 @@ typedef struct {
     sc_table_slot *slots; /* [room], a power of two, at most 3/4 used */
     size_t         room;
     size_t         used;
+    uint64_t       multiplier; /* odd and secret, drawn with the first slots */
 } sc_table;
 
 /* A zeroed sc_table is an empty one. */
