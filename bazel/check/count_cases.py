@@ -1,6 +1,6 @@
 """Counts test cases from what `bazel test` recorded; see bazel/test.
 
-usage: count_tests.py FOLDER PASS...     reads FOLDER/PASS.json (build events), FOLDER/PASS.status
+usage: count_cases.py FOLDER PASS...     reads FOLDER/PASS.json (build events), FOLDER/PASS.status
 
 A test program is counted by the lines that cmocka prints for each case, whatever wrote them. One
 without such lines counts as one case, by its exit. One that fails with no failed case (it crashed,
