@@ -51,7 +51,7 @@ def sc_binary(name, copts = [], **kwargs):
         **kwargs
     )
 
-def sc_test(name, srcs = None, deps = [], size = "small", copts = [], data = [], **kwargs):
+def sc_test(name, srcs = None, deps = [], size = "small", copts = [], **kwargs):
     """A cmocka test: one source file of the same name unless srcs says otherwise.
 
     Runs in the runfiles tree, so data files are opened by their path from the root. A failing test
@@ -62,7 +62,6 @@ def sc_test(name, srcs = None, deps = [], size = "small", copts = [], data = [],
         srcs = srcs or [name + ".c"],
         size = size,
         copts = _COPTS + copts,
-        data = data + ["//bazel/sanitizers:suppressions"],
         deps = deps + ["@system//:cmocka"],
         **kwargs
     )
@@ -85,7 +84,7 @@ def sc_fuzz_test(name, corpus, srcs = None, deps = [], size = "small", copts = [
             "//bazel:fuzz": ["-max_total_time=10", native.package_name() + "/" + corpus],
             "//conditions:default": ["$(rootpath %s)" % input for input in inputs],
         }),
-        data = inputs + ["//bazel/sanitizers:suppressions"],
+        data = inputs,
         linkopts = select({
             "//bazel:fuzz": ["-fsanitize=fuzzer"],
             "//conditions:default": [],

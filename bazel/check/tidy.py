@@ -10,7 +10,7 @@ import re
 import sys
 
 SOURCES = ("proto", "server", "client", "src", "tests", "bazel")
-TEXT = {"", ".bzl", ".c", ".h", ".json", ".md", ".proto", ".py", ".sh", ".supp", ".txt"}
+TEXT = {"", ".bzl", ".c", ".h", ".json", ".md", ".proto", ".py", ".sh", ".txt"}
 
 # Who may include whom in src/: only what stands further left, or the folder itself.
 LAYERS = (
