@@ -12,7 +12,7 @@ typedef enum {
     SC_SETTING_INT,    /* any integer field; its width is taken from `size` */
     SC_SETTING_REAL,   /* double */
     SC_SETTING_BOOL,   /* bool: true false yes no on off 1 0 */
-    SC_SETTING_CHOICE, /* int-sized enum: position of the word in `choices` */
+    SC_SETTING_CHOICE, /* enum, integer or bool field: position of the word in `choices` */
 } sc_setting_type;
 
 typedef struct {

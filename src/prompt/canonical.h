@@ -1,8 +1,9 @@
 /* canonical.h - the text under which a question is known.
  *
- * Trimmed, Unicode case-folded, volatile values taken out, white space folded, trailing
- * punctuation off; idempotent. The rules are written as vectors in
- * tests/data/canonical.json, against which any client can check itself. */
+ * Trimmed, Unicode case-folded (NFC), invisible characters and volatile values taken out,
+ * white space folded, trailing punctuation off; idempotent. What only looks alike stays
+ * different: compatibility forms, and letters of other alphabets. The rules are written as
+ * vectors in tests/data/canonical.json, against which any client can check itself. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,14 +22,14 @@ typedef struct {
 } sc_volatile;
 
 typedef struct {
-    sc_str       text;   /* NUL-terminated in the arena; may be empty when all was volatile */
+    sc_str       text;   /* NUL-terminated; empty only when nothing in the prompt can be seen */
     sc_volatile *values; /* [values_count], in order of appearance, in the arena */
     size_t       values_count;
     uint64_t     guard; /* fingerprint of the values whose class is `match`; 0: there are none */
 } sc_canonical;
 
 typedef struct {
-    /* PCRE2 patterns, one a class; NULL: the built-in one, "": none. */
+    /* PCRE2 patterns, one a class, for folded text; NULL: the built-in one, "" or "off": none. */
     const char *patterns[SC_VOLATILE_CLASSES];
     /* Must the values of the class be the same for a hit? */
     bool match[SC_VOLATILE_CLASSES];
@@ -42,6 +43,8 @@ SC_MUST_CHECK sc_status sc_canon_open(const sc_canon_options *options, sc_canon 
 void                    sc_canon_close(sc_canon *canon);
 
 /* Canonicalises prompt (valid UTF-8 without NUL; the caller has checked). Any thread.
+ * Takes about twice the prompt's bytes from the arena, 16 times when it is all values. A prompt
+ * that is nothing but values gives them, and keeps them in its text.
  * Errors: SC_TOO_LARGE when a pattern passes its match limit, SC_NO_MEMORY when the arena is full. */
 SC_MUST_CHECK sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena,
                                        sc_canonical *out, sc_error *error);
