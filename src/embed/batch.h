@@ -32,7 +32,6 @@ typedef struct sc_embed_call {
     void (*done)(struct sc_embed_call *call);
 
     sc_link _link;
-    void   *_text;
 } sc_embed_call;
 
 typedef struct {
