@@ -1,0 +1,26 @@
+/* json.h - jansson within bounds, and strings on their way out.
+ *
+ * jansson is kept for reading: it is strict, old and fuzzed. It bounds neither size nor
+ * depth as tightly as bytes from a network want it, so both are checked before it runs. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "src/base/buf.h"
+#include "src/base/status.h"
+#include "src/base/str.h"
+
+enum { SC_JSON_DEPTH_MAX = 32 };
+
+/* Parses a whole text. Gives: *out, to be released with json_decref(); NULL on error.
+ * Errors: SC_CORRUPT with the place, SC_TOO_LARGE for bytes_max or the depth. */
+SC_MUST_CHECK sc_status sc_json_parse(sc_str text, size_t bytes_max, json_t **out, sc_error *error);
+
+/* Is the text one JSON value (of any type), no deeper than SC_JSON_DEPTH_MAX? */
+bool sc_json_valid(sc_str text);
+
+/* Appends text (valid UTF-8) as a JSON string, with its quotes. */
+void sc_json_put_string(sc_buf *out, sc_str text);
