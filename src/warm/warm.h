@@ -13,23 +13,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/config/setting.h"
 #include "src/entry/entry.h"
 
 typedef struct sc_warm sc_warm;
 
+/* How a large matrix is looked at first. The answers are the same. */
+typedef enum {
+    SC_WARM_PASS_AUTO, /* what is fastest here */
+    SC_WARM_PASS_FLOAT,
+    SC_WARM_PASS_INT8, /* then float32 for the rows that may be among the nearest */
+    SC_WARM_PASS_BLAS, /* float32 by OpenBLAS */
+} sc_warm_pass;
+
 typedef struct {
-    uint32_t dim;       /* floats in a vector */
-    size_t   bytes_max; /* of entries, vectors and bookkeeping together */
-    uint32_t pass;      /* first pass over a matrix: 0 chooses by size, else an sc_warm_pass */
+    uint32_t     dim;       /* floats in a vector, at most 32768 */
+    size_t       bytes_max; /* of entries, vectors and bookkeeping together */
+    sc_warm_pass pass;
 } sc_warm_options;
 
-/* Errors: SC_INVALID for dim 0, SC_NO_MEMORY. */
+extern const sc_setting_table sc_warm_settings; /* all but dim */
+
+/* Errors: SC_INVALID for a dim out of range, SC_NO_MEMORY. */
 SC_MUST_CHECK sc_status sc_warm_open(const sc_warm_options *options, sc_warm **out);
 void                    sc_warm_close(sc_warm *warm);
 
-/* Adds entry, or replaces the one of the same id. Refs entry, copies vector[dim] (unit length;
- * NULL: an entry that is found by its exact key only). Evicts as needed.
- * Errors: SC_TOO_LARGE for an entry over the whole budget, SC_NO_MEMORY; the set is as before. */
+/* Adds entry, or replaces the one of the same id. Refs entry, copies vector[dim] (brought to unit
+ * length; NULL: an entry that is found by its exact key only). Evicts as needed.
+ * Errors: SC_INVALID for a vector without a direction (zero, NaN, infinite), SC_TOO_LARGE for an
+ * entry over the whole budget, SC_NO_MEMORY; the set is as before. */
 SC_MUST_CHECK sc_status sc_warm_put(sc_warm *warm, sc_entry *entry, const float *vector);
 
 /* Removes the entry of that id; with version != 0 only if it is that version. True: it was there. */
@@ -41,6 +53,9 @@ void sc_warm_clear(sc_warm *warm);
 /* The entry of that exact key with a reference for the caller, or NULL; also NULL once it has
  * expired at `now`. Counts as a use. O(1), no vector is looked at. */
 sc_entry *sc_warm_exact(sc_warm *warm, const sc_digest *id, sc_wall now);
+
+/* Version of the entry of that exact key, 0 for none. Does not count as a use. */
+uint64_t sc_warm_version(sc_warm *warm, const sc_digest *id);
 
 /* One question of a batch. */
 typedef struct {
@@ -59,6 +74,9 @@ void sc_warm_search(sc_warm *warm, const sc_digest *scope, sc_wall now, sc_warm_
 
 /* Marks an entry that was served as most recently used. */
 void sc_warm_used(sc_warm *warm, const sc_digest *id, sc_wall now);
+
+/* Version of the entry of that id, 0 when there is none. Not a use. */
+uint64_t sc_warm_version(sc_warm *warm, const sc_digest *id);
 
 /* Calls visit for every entry (borrowed) until it returns false. Entries put or removed meanwhile
  * may or may not be seen. visit must not call into the set. */

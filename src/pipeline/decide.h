@@ -1,0 +1,52 @@
+/* decide.h - may this stored answer be served to that question? Pure functions, any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/clock.h"
+#include "src/entry/entry.h"
+
+typedef enum {
+    SC_REASON_NONE,
+    SC_REASON_SAME_KEY,
+    SC_REASON_WITHIN_DISTANCE,
+    SC_REASON_NO_CANDIDATE,
+    SC_REASON_TOO_FAR,
+    SC_REASON_VOLATILE_DIFFERS,
+    SC_REASON_NOT_LOOKED,
+    SC_REASON_NOT_EMBEDDABLE,
+    SC_REASON_EMBEDDING_UNAVAILABLE,
+    SC_REASON_STALE,
+    SC_REASON_COUNT
+} sc_reason;
+
+/* The rule of a hit: nearer than, not as near as. */
+static inline bool sc_is_hit(float distance, double max_distance)
+{
+    return (double)distance < max_distance;
+}
+
+/* Why there was no hit. nearest is the nearest candidate that might have been served, refused the
+ * nearest with other volatile values; either entry may be NULL. */
+sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused,
+                         double max_distance);
+
+/* What a copy in memory is worth right now. */
+typedef enum {
+    SC_TRUST_SERVE,  /* believed */
+    SC_TRUST_VERIFY, /* ask the store first */
+} sc_trust;
+
+typedef struct {
+    bool    verify_always;
+    bool    feed_live;      /* the store tells us of every change */
+    int64_t feed_lost_ns;   /* monotonic: since when it does not */
+    int64_t unverified_ms;  /* how long after that a copy may be served when nobody can verify it */
+} sc_trust_state;
+
+sc_trust sc_trust_copy(const sc_trust_state *state);
+
+/* The store could not be asked: may the copy be served all the same? */
+bool sc_trust_unverified(const sc_trust_state *state, sc_instant now);

@@ -1,0 +1,33 @@
+/* gather.h - one pass over a scope's vectors for all who ask in it at the same moment.
+ *
+ * Group commit, as for embeddings: a worker takes everything that waits, sorts it by
+ * scope, and searches each scope once. What arrives meanwhile is the next batch. */
+#pragma once
+
+#include "src/base/pool.h"
+#include "src/warm/warm.h"
+
+typedef struct sc_gather sc_gather;
+
+/* One search, embedded in what waits for it. */
+typedef struct sc_gather_call {
+    sc_digest     scope;
+    sc_warm_query query; /* filled as for sc_warm_search; the vector stays the caller's */
+    /* Exactly once, on a worker, no lock held. */
+    void (*done)(struct sc_gather_call *call);
+    sc_link _link;
+} sc_gather_call;
+
+/* Borrows warm. Errors: SC_NO_MEMORY, SC_UNAVAILABLE without threads. */
+SC_MUST_CHECK sc_status sc_gather_open(sc_warm *warm, unsigned workers, sc_gather **out);
+
+/* Searches what waits, then ends the workers. NULL is welcome. */
+void sc_gather_close(sc_gather *gather);
+
+/* Any thread; done follows on a worker. */
+void sc_gather_ask(sc_gather *gather, sc_gather_call *call);
+
+/* Searches at once, on the caller's thread; done is not called. */
+void sc_gather_now(sc_gather *gather, sc_gather_call *call);
+
+size_t sc_gather_waiting(sc_gather *gather);

@@ -1,0 +1,877 @@
+/* A work is a small state machine over the table `moves`. Each step may start operations
+ * (an embedding, a store call, the LLM) and park; the operation that comes back last goes
+ * on with the step's second half on its own thread. `pending` counts operations under way
+ * plus one for the half that starts them, so that an operation which ends at once, on
+ * this very stack, does not recurse and does not park.
+ *
+ * After a step has parked, its thread must not touch the work: it may be finished and freed.
+ *
+ * Alternative dropped: a queue of runnable works drained by a pool. It cost a thread hop
+ * a step; here a hit found by Redis is answered by the thread that read Redis' reply. */
+#include "src/pipeline/work.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "src/base/log.h"
+#include "src/base/random.h"
+
+typedef enum {
+    STEP_NEXT,
+    STEP_AGAIN,  /* the same step, from its start */
+    STEP_PARKED, /* an operation will go on */
+    STEP_END
+} outcome;
+
+static void resume(sc_work *work);
+
+/* ---- operations under way ---------------------------------------------------------------- */
+
+static void begin(sc_work *work)
+{
+    atomic_store_explicit(&work->pending, 1, memory_order_relaxed);
+}
+
+static void expect(sc_work *work)
+{
+    atomic_fetch_add_explicit(&work->pending, 1, memory_order_relaxed);
+}
+
+static bool settled(sc_work *work)
+{
+    return atomic_fetch_sub_explicit(&work->pending, 1, memory_order_acq_rel) == 1;
+}
+
+/* The end of every starting half. */
+static outcome park(sc_work *work)
+{
+    return settled(work) ? STEP_NEXT : STEP_PARKED;
+}
+
+/* The end of every operation. */
+static void came_back(sc_work *work)
+{
+    if (settled(work))
+        resume(work);
+}
+
+static sc_instant in_ms(int64_t ms)
+{
+    return sc_instant_after_ms(sc_now(), ms);
+}
+
+/* ---- serving ----------------------------------------------------------------------------- */
+
+/* Adds the time since the step began to its account. */
+static void lap(sc_work *work)
+{
+    sc_instant now = sc_now();
+    work->step_us[work->step] += (uint64_t)sc_elapsed_us(work->step_started, now);
+    work->step_started = now;
+}
+
+static void put_times(const sc_work *work, sc_request *request)
+{
+    uint64_t *us = request->answer.step_us;
+    if (request == work->origin)
+        for (sc_step step = SC_STEP_EMBED; step < SC_STEP_COUNT; step++)
+            us[step] = work->step_us[step];
+    else
+        us[SC_STEP_WAIT] = (uint64_t)sc_elapsed_us(request->_joined_at, sc_now());
+}
+
+static const sc_candidate *nearest_of(const sc_work *work)
+{
+    static const sc_candidate none;
+    const sc_candidate *warm = work->warm_hits[0].entry == NULL ? &none : &work->warm_hits[0];
+    const sc_candidate *found = work->search.found_count == 0 ? &none : &work->search.found[0];
+    if (warm->entry == NULL || (found->entry != NULL && found->distance < warm->distance))
+        return found;
+    return warm;
+}
+
+static void put_nearest(sc_answer *answer, const sc_candidate *nearest)
+{
+    if (nearest->entry == NULL)
+        return;
+    answer->nearest = *nearest;
+    sc_entry_ref(nearest->entry);
+}
+
+static void finish_hit(sc_work *work, sc_request *request, const sc_candidate *hit,
+                       sc_source source)
+{
+    sc_answer *answer = &request->answer;
+    answer->source = source;
+    answer->reason =
+        source == SC_SOURCE_EXACT ? SC_REASON_SAME_KEY : SC_REASON_WITHIN_DISTANCE;
+    answer->exact_only = work->exact_only;
+    sc_answer_put_entry(answer, hit->entry, hit->distance);
+    put_nearest(answer, hit);
+    put_times(work, request);
+    sc_request_finish(request);
+}
+
+static void count_use(sc_pipeline *pipeline, const sc_entry *entry)
+{
+    sc_wall now = sc_wall_now();
+    sc_warm_used(pipeline->parts.warm, &entry->f.id, now);
+    pipeline->store->ops->used(pipeline->store, &entry->f.id, now);
+}
+
+static bool wants(sc_waiter *waiter, void *candidate)
+{
+    const sc_request   *request = SC_CONTAINER(waiter, sc_request, _waiter);
+    const sc_candidate *hit = candidate;
+    return sc_is_hit(hit->distance, request->question.max_distance);
+}
+
+/* Answers everyone for whom the hit is near enough; an exact one is for everyone. */
+static void serve(sc_work *work, sc_candidate *hit, sc_source source)
+{
+    sc_link served;
+    sc_list_init(&served);
+    lap(work);
+    sc_flights_take(work->pipeline->flights, &work->flight,
+                    source == SC_SOURCE_EXACT ? NULL : wants, hit, &served);
+    if (sc_list_empty(&served))
+        return;
+    count_use(work->pipeline, hit->entry);
+    for (sc_link *link; (link = sc_list_pop_front(&served)) != NULL;)
+        finish_hit(work, sc_request_of(link), hit, source);
+}
+
+static void serve_exact(sc_work *work, sc_entry *entry)
+{
+    sc_candidate hit = {.entry = entry};
+    serve(work, &hit, SC_SOURCE_EXACT);
+}
+
+static sc_reason miss_reason(const sc_work *work, const sc_request *request)
+{
+    if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
+        return SC_REASON_NOT_LOOKED;
+    if (work->exact_only != SC_REASON_NONE)
+        return work->exact_only;
+    return sc_miss_reason(nearest_of(work), &work->gather.query.refused,
+                          request->question.max_distance);
+}
+
+static void put_miss(const sc_work *work, sc_request *request)
+{
+    sc_answer *answer = &request->answer;
+    answer->reason = miss_reason(work, request);
+    answer->exact_only = work->exact_only;
+    put_nearest(answer, answer->reason == SC_REASON_VOLATILE_DIFFERS ? &work->gather.query.refused
+                                                                     : nearest_of(work));
+    put_times(work, request);
+}
+
+/* ---- EXACT: the same key in memory -------------------------------------------------------- */
+
+/* Looked up once by each request already. Once more here, because between a request's look and its
+ * flight another flight of the same question may have ended: without it that request would ask the
+ * LLM again. */
+static void exact_done(sc_store_call *call)
+{
+    came_back(SC_CONTAINER(SC_CONTAINER(call, sc_store_verify, call), sc_work, verify));
+}
+
+static void verify_start(sc_work *work, const sc_entry *entry)
+{
+    work->verify = (sc_store_verify){
+        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = exact_done},
+        .id = entry->f.id,
+        .version = entry->f.version,
+    };
+    expect(work);
+    work->pipeline->store->ops->verify(work->pipeline->store, &work->verify);
+}
+
+/* What the verification means for the copy; drops it from memory when it is stale. */
+static bool verify_outcome(sc_work *work)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    if (work->verify.call.status == SC_OK) {
+        if (!work->verify.fresh)
+            sc_warm_remove(pipeline->parts.warm, &work->verify.id, work->verify.version);
+        return work->verify.fresh;
+    }
+    sc_trust_state trust = sc_pipeline_trust(pipeline);
+    return sc_trust_unverified(&trust, sc_now());
+}
+
+static outcome exact(sc_work *work)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
+        return STEP_NEXT;
+    sc_entry *entry = sc_warm_exact(pipeline->parts.warm, &work->origin->_id, sc_wall_now());
+    if (entry == NULL)
+        return STEP_NEXT;
+    work->kept = entry;
+    sc_trust_state trust = sc_pipeline_trust(pipeline);
+    begin(work);
+    if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
+        verify_start(work, entry);
+    else
+        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
+    return park(work);
+}
+
+static outcome exact_after(sc_work *work)
+{
+    sc_entry *entry = work->kept;
+    if (entry == NULL)
+        return STEP_NEXT;
+    work->kept = NULL;
+    if (verify_outcome(work))
+        serve_exact(work, entry);
+    sc_entry_unref(entry);
+    return STEP_NEXT;
+}
+
+/* ---- EMBED: the vector; meanwhile the same key in the store -------------------------------- */
+
+static void embed_done(sc_embed_call *call)
+{
+    sc_work *work = SC_CONTAINER(call, sc_work, embed);
+    atomic_store(&work->embedded, true);
+    came_back(work);
+}
+
+static void embed_start(sc_work *work)
+{
+    sc_str text = work->origin->_canonical.text;
+    work->embed = (sc_embed_call){
+        .text = text,
+        .hash = sc_sha256(text.ptr, text.len),
+        .vector = work->vector,
+        .deadline = in_ms(work->pipeline->options.embed_timeout_ms),
+        .done = embed_done,
+    };
+    expect(work);
+    sc_embedder_ask(work->pipeline->parts.embedder, &work->embed);
+}
+
+static void get_done(sc_store_call *call)
+{
+    sc_work *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_get, call), sc_work, get);
+    /* Served before the embedding is back: nothing else may touch the work until came_back. */
+    if (work->get.call.status == SC_OK && work->get.found != NULL)
+        serve_exact(work, work->get.found);
+    came_back(work);
+}
+
+static void get_start(sc_work *work)
+{
+    work->looked = true;
+    work->get = (sc_store_get){
+        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = get_done},
+        .id = work->origin->_id,
+    };
+    expect(work);
+    work->pipeline->store->ops->get(work->pipeline->store, &work->get);
+}
+
+/* A text whose characters were all volatile has nothing to compare. */
+static bool embeddable(const sc_work *work)
+{
+    return work->origin->_canonical.text.len != 0;
+}
+
+static outcome embed(sc_work *work)
+{
+    if (work->kind == SC_WORK_BYPASS)
+        return STEP_NEXT;
+    begin(work);
+    if (embeddable(work))
+        embed_start(work);
+    else
+        work->exact_only = SC_REASON_NOT_EMBEDDABLE;
+    /* A known text needs no time in which to look: memory is asked first, the store after it. */
+    if (work->kind != SC_WORK_REFRESH && embeddable(work) && !atomic_load(&work->embedded))
+        get_start(work);
+    return park(work);
+}
+
+static void publish_embed(void *context)
+{
+    sc_work *work = context;
+    if (work->embed.status != SC_OK)
+        work->exact_only = SC_REASON_EMBEDDING_UNAVAILABLE;
+    else if (work->embed.note != SC_EMBED_USABLE)
+        work->exact_only = SC_REASON_NOT_EMBEDDABLE;
+}
+
+/* An entry that only the store had: memory should have it next time. */
+static void warm_up(sc_work *work, sc_entry *entry)
+{
+    const float *vector = work->exact_only == SC_REASON_NONE ? work->vector : NULL;
+    sc_status    status = sc_warm_put(work->pipeline->parts.warm, entry, vector);
+    (void)status; /* no room is no harm: the store still has it */
+}
+
+static outcome embed_after(sc_work *work)
+{
+    if (work->kind == SC_WORK_BYPASS)
+        return STEP_NEXT;
+    if (embeddable(work))
+        sc_flights_publish(work->pipeline->flights, &work->flight, publish_embed, work);
+    if (work->get.found != NULL)
+        warm_up(work, work->get.found);
+    return STEP_NEXT;
+}
+
+/* ---- PREFILTER: the scope's warm entries ---------------------------------------------------- */
+
+static bool compares(const sc_work *work)
+{
+    return work->exact_only == SC_REASON_NONE &&
+           (work->kind == SC_WORK_LOOK_AND_ASK || work->kind == SC_WORK_LOOK_ONLY);
+}
+
+static void gather_done(sc_gather_call *call)
+{
+    came_back(SC_CONTAINER(call, sc_work, gather));
+}
+
+static outcome prefilter(sc_work *work)
+{
+    if (!compares(work))
+        return STEP_NEXT;
+    work->gather = (sc_gather_call){
+        .scope = work->origin->_scope,
+        .query = {.vector = work->vector,
+                  .guard = work->origin->_canonical.guard,
+                  .hits = work->warm_hits,
+                  .k = work->origin->question.top_k},
+        .done = gather_done,
+    };
+    begin(work);
+    expect(work);
+    sc_gather_ask(work->pipeline->gather, &work->gather);
+    return park(work);
+}
+
+/* ---- VERIFY: warm candidates, nearest first -------------------------------------------------- */
+
+static void publish_warm(void *context)
+{
+    sc_work *work = context;
+    work->warm_count = work->gather.query.hits_used;
+}
+
+static bool anyone(sc_waiter *waiter, void *context)
+{
+    struct {
+        const sc_candidate *hit;
+        bool                found;
+    } *look = context;
+    look->found |= sc_is_hit(look->hit->distance,
+                             SC_CONTAINER(waiter, sc_request, _waiter)->question.max_distance);
+    return false;
+}
+
+static bool somebody_wants(sc_work *work, const sc_candidate *hit)
+{
+    struct {
+        const sc_candidate *hit;
+        bool                found;
+    } look = {hit, false};
+    sc_link none;
+    sc_list_init(&none);
+    sc_flights_take(work->pipeline->flights, &work->flight, anyone, &look, &none);
+    return look.found;
+}
+
+static outcome verify(sc_work *work)
+{
+    work->verifying = compares(work) && work->gather.query.hits_used != 0 &&
+                      somebody_wants(work, &work->warm_hits[0]);
+    if (!work->verifying)
+        return STEP_NEXT;
+    sc_trust_state trust = sc_pipeline_trust(work->pipeline);
+    begin(work);
+    if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
+        verify_start(work, work->warm_hits[0].entry);
+    else
+        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
+    return park(work);
+}
+
+/* The nearest was stale: the next one moves up. */
+static void drop_nearest(sc_work *work)
+{
+    sc_warm_query *query = &work->gather.query;
+    sc_entry_unref(work->warm_hits[0].entry);
+    query->hits_used--;
+    memmove(work->warm_hits, work->warm_hits + 1, query->hits_used * sizeof *work->warm_hits);
+    work->warm_hits[query->hits_used] = (sc_candidate){0};
+}
+
+static outcome verify_after(sc_work *work)
+{
+    if (work->verifying && !verify_outcome(work)) {
+        drop_nearest(work);
+        return STEP_AGAIN;
+    }
+    if (work->verifying)
+        serve(work, &work->warm_hits[0], SC_SOURCE_WARM);
+    sc_flights_publish(work->pipeline->flights, &work->flight, publish_warm, work);
+    return STEP_NEXT;
+}
+
+/* ---- CONFIRM: the store's index ---------------------------------------------------------------- */
+
+static void search_done(sc_store_call *call)
+{
+    came_back(SC_CONTAINER(SC_CONTAINER(call, sc_store_search, call), sc_work, search));
+}
+
+static void search_start(sc_work *work)
+{
+    const sc_question *question = &work->origin->question;
+    work->search = (sc_store_search){
+        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = search_done},
+        .scope = work->origin->_scope,
+        .guard = work->origin->_canonical.guard,
+        .vector = work->vector,
+        .k = question->top_k,
+        .ef_runtime = question->ef_runtime,
+    };
+    expect(work);
+    work->pipeline->store->ops->search(work->pipeline->store, &work->search);
+}
+
+static outcome confirm(sc_work *work)
+{
+    if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
+        return STEP_NEXT;
+    begin(work);
+    if (!work->looked)
+        get_start(work);
+    if (compares(work))
+        search_start(work);
+    return park(work);
+}
+
+static void publish_found(void *context)
+{
+    sc_work *work = context;
+    work->found_count = work->search.found_count;
+}
+
+static outcome confirm_after(sc_work *work)
+{
+    if (work->get.found != NULL)
+        warm_up(work, work->get.found);
+    if (work->search.found_count == 0)
+        return STEP_NEXT;
+    sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
+    serve(work, &work->search.found[0], SC_SOURCE_REDIS);
+    return STEP_NEXT;
+}
+
+/* ---- ASK: the LLM --------------------------------------------------------------------------------- */
+
+static void finish_failed(sc_work *work, sc_request *request, sc_status status,
+                          const sc_error *error)
+{
+    put_miss(work, request);
+    request->answer.status = status;
+    request->answer.error = *error;
+    sc_request_finish(request);
+}
+
+static outcome not_found(sc_work *work)
+{
+    sc_error error;
+    sc_link  all;
+    sc_list_init(&all);
+    sc_status status = sc_fail(&error, SC_NOT_FOUND, "not in the cache, and cache_mode forbids to ask");
+    lap(work);
+    sc_flights_take(work->pipeline->flights, &work->flight, NULL, NULL, &all);
+    for (sc_link *link; (link = sc_list_pop_front(&all)) != NULL;)
+        finish_failed(work, sc_request_of(link), status, &error);
+    return STEP_END;
+}
+
+static void llm_done(sc_llm_call *call)
+{
+    came_back(SC_CONTAINER(call, sc_work, llm));
+}
+
+static void llm_start(sc_work *work)
+{
+    const sc_question *question = &work->origin->question;
+    work->llm = (sc_llm_call){
+        .model = question->scope.model,
+        .system_prompt = question->scope.system_prompt,
+        .turns = question->scope.turns,
+        .turns_count = question->scope.turns_count,
+        .user_prompt = question->user_prompt,
+        .temperature = question->scope.temperature,
+        .params = question->scope.params,
+        .params_count = question->scope.params_count,
+        .deadline = in_ms(work->pipeline->options.llm_timeout_ms),
+        .done = llm_done,
+    };
+    expect(work);
+    work->pipeline->parts.llm->ask(work->pipeline->parts.llm, &work->llm);
+}
+
+static outcome ask(sc_work *work)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    if (work->kind == SC_WORK_LOOK_ONLY)
+        return not_found(work);
+    work->invalidations = atomic_load(&pipeline->invalidations);
+    begin(work);
+    sc_flight_ref(&work->flight);
+    llm_start(work);
+    atomic_store(&work->asked, true);
+    /* The last waiter may have left before the call could be cancelled. */
+    if (atomic_load(&work->flight.landed))
+        pipeline->parts.llm->cancel(pipeline->parts.llm, &work->llm);
+    outcome parked = park(work);
+    sc_flight_unref(pipeline->flights, &work->flight);
+    return parked;
+}
+
+static outcome ask_after(sc_work *work)
+{
+    const sc_llm_call *llm = &work->llm;
+    uint64_t           us = (uint64_t)sc_elapsed_us(work->step_started, sc_now());
+    sc_pipeline_count_llm(work->pipeline->metrics, llm->status, us,
+                          (uint64_t)llm->prompt_tokens + llm->completion_tokens);
+    return STEP_NEXT;
+}
+
+/* ---- KEEP: to memory and store ---------------------------------------------------------------------- */
+
+static bool keeps(const sc_request *request)
+{
+    return request->may_store && request->question.mode != SC_MODE_NO_STORE &&
+           request->question.mode != SC_MODE_BYPASS &&
+           request->question.mode != SC_MODE_ONLY_IF_CACHED;
+}
+
+/* The entry takes the time to live and the tags of the first who lets it be kept. When all have
+ * left, the answer is paid for all the same, and the first asker's word counts. */
+static void publish_keeper(void *context)
+{
+    sc_work    *work = context;
+    sc_request *keeper = work->flight.waiters_count == 0 && keeps(work->origin) ? work->origin : NULL;
+    SC_LIST_EACH (link, &work->flight.waiters)
+        if (keeper == NULL && keeps(sc_request_of(link)))
+            keeper = sc_request_of(link);
+    if (keeper != NULL)
+        sc_request_ref(keeper);
+    work->keeper = keeper;
+}
+
+static bool good(const sc_work *work)
+{
+    const sc_llm_call *llm = &work->llm;
+    return llm->status == SC_OK && llm->answer != NULL && llm->answer->len != 0 &&
+           llm->answer->len <= (size_t)work->pipeline->options.answer_bytes_max &&
+           sc_str_equal(sc_str_of(llm->finish_reason), SC_STR("stop")) &&
+           /* What was invalidated while the LLM was thinking must not come back. */
+           work->invalidations == atomic_load(&work->pipeline->invalidations);
+}
+
+/* Shortened at random: entries written together should not expire together, since each
+ * expiry costs Redis a repair of its index. Never lengthened: a time to live is a promise. */
+static int64_t life_ms(const sc_pipeline *pipeline, int64_t ttl_seconds)
+{
+    int64_t ms = ttl_seconds * 1000;
+    int64_t jitter = ms / 100 * pipeline->options.ttl_jitter_percent;
+    return jitter == 0 ? ms : ms - sc_random_between(0, jitter);
+}
+
+static sc_entry *entry_of(const sc_work *work)
+{
+    const sc_request  *origin = work->origin;
+    const sc_question *question = &work->keeper->question;
+    const sc_llm_call *llm = &work->llm;
+    sc_wall            now = sc_wall_now();
+    sc_entry_fields    fields = {
+           .id = origin->_id,
+           .scope = origin->_scope,
+           .guard = origin->_canonical.guard,
+           .version = sc_random_u64() | 1,
+           .created = now,
+           .expires = {now.ms + life_ms(work->pipeline, question->ttl_seconds)},
+           .tenant = origin->question.scope.tenant,
+           .model = origin->question.scope.model,
+           .corpus_version = origin->question.scope.corpus_version,
+           .system_hash = sc_system_hash(origin->question.scope.system_prompt),
+           .temperature = origin->question.scope.temperature,
+           .prompt = origin->question.user_prompt,
+           .canonical = origin->_canonical.text,
+           .answer = sc_blob_view(llm->answer),
+           .finish_reason = sc_str_of(llm->finish_reason),
+           .answered_by = sc_str_of(llm->answered_by),
+           .prompt_tokens = llm->prompt_tokens,
+           .completion_tokens = llm->completion_tokens,
+           .tags = question->tags,
+           .tags_count = (uint32_t)question->tags_count,
+    };
+    return sc_entry_make(&fields);
+}
+
+static void put_done(sc_store_call *call)
+{
+    static sc_log_limit limit;
+    sc_work            *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_put, call), sc_work, put);
+    int64_t             left_out = 0;
+    if (call->status != SC_OK && sc_log_allow(&limit, 1000, sc_now(), &left_out))
+        sc_log(SC_LOG_WARN, "store.put_failed", sc_kv_text("status", sc_status_name(call->status)),
+               sc_kv_text("cause", call->error.text), sc_kv_int("left_out", left_out));
+    sc_flight_unref(work->pipeline->flights, &work->flight);
+}
+
+static outcome keep(sc_work *work)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    if (!good(work))
+        return STEP_NEXT;
+    sc_flights_publish(pipeline->flights, &work->flight, publish_keeper, work);
+    if (work->keeper == NULL)
+        return STEP_NEXT;
+    work->kept = entry_of(work);
+    if (work->kept == NULL)
+        return STEP_NEXT;
+    warm_up(work, work->kept);
+    work->put = (sc_store_put){
+        .call = {.deadline = in_ms(pipeline->options.store_timeout_ms), .done = put_done},
+        .entry = work->kept,
+        .vector = work->exact_only == SC_REASON_NONE ? work->vector : NULL,
+    };
+    sc_flight_ref(&work->flight);
+    pipeline->store->ops->put(pipeline->store, &work->put);
+    return STEP_NEXT;
+}
+
+/* ---- REPLY: to everyone who still waits ------------------------------------------------------------- */
+
+static void finish_answered(sc_work *work, sc_request *request, sc_source source)
+{
+    sc_answer         *answer = &request->answer;
+    const sc_llm_call *llm = &work->llm;
+    put_miss(work, request);
+    answer->source = source;
+    answer->stored = work->kept != NULL;
+    if (work->kept != NULL)
+        answer->entry = sc_entry_ref(work->kept);
+    else
+        answer->text = sc_blob_ref(llm->answer);
+    memcpy(answer->finish_reason, llm->finish_reason, sizeof answer->finish_reason);
+    memcpy(answer->answered_by, llm->answered_by, sizeof answer->answered_by);
+    answer->prompt_tokens = llm->prompt_tokens;
+    answer->completion_tokens = llm->completion_tokens;
+    if (source == SC_SOURCE_JOINED)
+        answer->tokens_saved = llm->prompt_tokens + llm->completion_tokens;
+    sc_request_finish(request);
+}
+
+/* The LLM failed. The caller may have said that an answer which has just expired is better. */
+static bool finish_stale(sc_work *work, sc_request *request)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    int64_t      seconds = request->question.stale_seconds;
+    if (seconds > pipeline->options.limits.stale_seconds_max)
+        seconds = pipeline->options.limits.stale_seconds_max;
+    if (seconds == 0 || work->kind == SC_WORK_BYPASS)
+        return false;
+    sc_wall   then = {sc_wall_now().ms - seconds * 1000};
+    sc_entry *entry = sc_warm_exact(pipeline->parts.warm, &work->origin->_id, then);
+    if (entry == NULL)
+        return false;
+    sc_candidate hit = {.entry = entry};
+    request->answer.stale = true;
+    finish_hit(work, request, &hit, SC_SOURCE_EXACT);
+    sc_entry_unref(entry);
+    return true;
+}
+
+static outcome reply(sc_work *work)
+{
+    sc_link all;
+    sc_list_init(&all);
+    sc_flights_take(work->pipeline->flights, &work->flight, NULL, NULL, &all);
+    /* One LLM call is one LLM answer; everyone else shared it. */
+    sc_source source = SC_SOURCE_LLM;
+    for (sc_link *link; (link = sc_list_pop_front(&all)) != NULL;) {
+        sc_request *request = sc_request_of(link);
+        if (work->llm.status == SC_OK) {
+            finish_answered(work, request, source);
+            source = SC_SOURCE_JOINED;
+        } else if (!finish_stale(work, request)) {
+            finish_failed(work, request, work->llm.status, &work->llm.error);
+        }
+    }
+    return STEP_END;
+}
+
+/* ---- the machine ---------------------------------------------------------------------------------------- */
+
+static const struct {
+    outcome (*start)(sc_work *work);
+    outcome (*after)(sc_work *work); /* once every operation of start has come back; may be NULL */
+} moves[SC_STEP_COUNT] = {
+    [SC_STEP_EXACT] = {exact, exact_after},
+    [SC_STEP_WAIT] = {NULL, NULL},
+    [SC_STEP_EMBED] = {embed, embed_after},
+    [SC_STEP_PREFILTER] = {prefilter, NULL},
+    [SC_STEP_VERIFY] = {verify, verify_after},
+    [SC_STEP_CONFIRM] = {confirm, confirm_after},
+    [SC_STEP_ASK] = {ask, ask_after},
+    [SC_STEP_KEEP] = {keep, NULL},
+    [SC_STEP_REPLY] = {reply, NULL},
+};
+
+static outcome start_half(sc_work *work)
+{
+    return moves[work->step].start == NULL ? STEP_NEXT : moves[work->step].start(work);
+}
+
+static outcome second_half(sc_work *work)
+{
+    return moves[work->step].after == NULL ? STEP_NEXT : moves[work->step].after(work);
+}
+
+/* Nobody waits, and there is no answer yet that would be worth keeping. */
+static bool pointless(const sc_work *work)
+{
+    return work->step < SC_STEP_ASK && atomic_load(&work->flight.landed);
+}
+
+static void run(sc_work *work, bool parked)
+{
+    for (;;) {
+        outcome went = parked ? STEP_NEXT : start_half(work);
+        if (went == STEP_PARKED)
+            return;
+        parked = false;
+        if (went == STEP_NEXT)
+            went = second_half(work);
+        lap(work);
+        if (went == STEP_END || pointless(work))
+            break;
+        if (went == STEP_NEXT)
+            work->step++;
+    }
+    sc_flight_unref(work->pipeline->flights, &work->flight);
+}
+
+static void resume(sc_work *work)
+{
+    run(work, true);
+}
+
+void sc_work_start(sc_work *work)
+{
+    work->step = SC_STEP_EXACT;
+    work->step_started = sc_now();
+    run(work, false);
+}
+
+void sc_work_abandon(sc_work *work)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    if (atomic_load(&work->asked))
+        pipeline->parts.llm->cancel(pipeline->parts.llm, &work->llm);
+    sc_flight_unref(pipeline->flights, &work->flight);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------- */
+
+static sc_work_kind kind_of(const sc_request *request)
+{
+    static const sc_work_kind kinds[SC_MODE_COUNT] = {
+        [SC_MODE_DEFAULT] = SC_WORK_LOOK_AND_ASK,
+        [SC_MODE_NO_STORE] = SC_WORK_LOOK_AND_ASK,
+        [SC_MODE_REFRESH] = SC_WORK_REFRESH,
+        [SC_MODE_BYPASS] = SC_WORK_BYPASS,
+        [SC_MODE_ONLY_IF_CACHED] = SC_WORK_LOOK_ONLY,
+    };
+    return kinds[request->question.mode];
+}
+
+sc_flight *sc_work_make(void *pipeline, sc_waiter *first)
+{
+    sc_pipeline *owner = pipeline;
+    sc_request  *origin = SC_CONTAINER(first, sc_request, _waiter);
+    sc_work     *work = malloc(sizeof *work + owner->dim * sizeof(float));
+    if (work == NULL)
+        return NULL;
+    *work = (sc_work){.pipeline = owner, .origin = origin, .kind = kind_of(origin)};
+    sc_request_ref(origin);
+    return &work->flight;
+}
+
+void sc_work_release(sc_flight *flight)
+{
+    sc_work *work = SC_CONTAINER(flight, sc_work, flight);
+    sc_candidates_unref(work->warm_hits, work->gather.query.hits_used);
+    sc_candidates_unref(work->search.found, work->search.found_count);
+    sc_entry_unref(work->gather.query.refused.entry);
+    sc_entry_unref(work->get.found);
+    sc_entry_unref(work->kept);
+    sc_blob_unref(work->llm.answer);
+    if (work->keeper != NULL)
+        sc_request_unref(work->keeper);
+    sc_request_unref(work->origin);
+    free(work);
+}
+
+/* ---- joiners --------------------------------------------------------------------------------------------------- */
+
+/* One request's look at what a flight has found so far; runs under the flight's lock. */
+typedef struct {
+    sc_work     *work;
+    sc_request  *request;
+    sc_candidate hit; /* with a reference */
+    sc_source    source;
+} joiner;
+
+static bool joiner_hits(sc_waiter *waiter, void *context)
+{
+    joiner  *look = context;
+    sc_work *work = look->work;
+    if (waiter != &look->request->_waiter)
+        return false;
+    const sc_candidate *hit = NULL;
+    if (work->warm_count != 0 && wants(waiter, &work->warm_hits[0])) {
+        hit = &work->warm_hits[0];
+        look->source = SC_SOURCE_WARM;
+    } else if (work->found_count != 0 && wants(waiter, &work->search.found[0])) {
+        hit = &work->search.found[0];
+        look->source = SC_SOURCE_REDIS;
+    }
+    if (hit == NULL)
+        return false;
+    look->hit = *hit;
+    sc_entry_ref(hit->entry);
+    return true;
+}
+
+void sc_work_serve_joiner(sc_work *work, sc_request *request)
+{
+    sc_trust_state trust = sc_pipeline_trust(work->pipeline);
+    /* A copy that wants verification is not worth an extra round trip here: the flight goes on. */
+    if (sc_trust_copy(&trust) != SC_TRUST_SERVE)
+        return;
+    joiner  look = {.work = work, .request = request};
+    sc_link served;
+    sc_list_init(&served);
+    sc_flights_take(work->pipeline->flights, &work->flight, joiner_hits, &look, &served);
+    if (sc_list_empty(&served))
+        return;
+    sc_list_pop_front(&served);
+    count_use(work->pipeline, look.hit.entry);
+    finish_hit(work, request, &look.hit, look.source);
+    sc_entry_unref(look.hit.entry);
+}
