@@ -1,0 +1,31 @@
+/* service.h - SemanticCache on the wire: turns messages into questions and answers into messages.
+ *
+ * Generated messages stay in answer.c, stats.c, invalidate.c and question.c. */
+#pragma once
+
+#include "server/rpc/rpc.h"
+#include "src/pipeline/pipeline.h"
+
+/* A setting in force, as Stats shows it. */
+typedef struct {
+    const char *name;
+    const char *value; /* never a secret */
+} sc_setting_shown;
+
+typedef struct {
+    sc_pipeline            *pipeline;
+    sc_rpc                 *rpc;
+    const char             *chat_model; /* of calls that name none */
+    uint32_t                ef_runtime; /* likewise */
+    uint32_t                inflight_max;
+    const char             *version;
+    sc_wall                 started;
+    sc_instant              started_at;
+    const sc_setting_shown *settings; /* [settings_count] */
+    size_t                  settings_count;
+} sc_service;
+
+/* Serves the three methods on rpc. Borrows service until rpc is closed. */
+SC_MUST_CHECK sc_status sc_service_register(sc_service *service);
+
+sc_rpc_handler sc_service_answer, sc_service_stats, sc_service_invalidate;
