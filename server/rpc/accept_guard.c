@@ -1,0 +1,125 @@
+#include "server/rpc/accept_guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS_KEPT = 64, DESCRIPTORS_RAISED_MAX = 1 << 20 };
+
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+static int             reserve = -1; /* under reserve_lock */
+
+static _Atomic int      descriptor_max = -1; /* numbers from here on are closed; -1: no limit */
+static _Atomic uint64_t refused;
+
+static int accept_now(int listener, struct sockaddr *address, socklen_t *len, int flags)
+{
+    return (int)syscall(SYS_accept4, listener, address, len, flags);
+}
+
+static int reserve_open(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void refuse(int connection)
+{
+    close(connection);
+    atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed);
+}
+
+/* Frees the reserve for the moment that it takes to accept and close one connection. */
+static bool drop_one(int listener)
+{
+    pthread_mutex_lock(&reserve_lock);
+    if (reserve >= 0)
+        close(reserve);
+    int connection = accept_now(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (connection >= 0)
+        refuse(connection);
+    reserve = reserve_open();
+    pthread_mutex_unlock(&reserve_lock);
+    return connection >= 0;
+}
+
+static bool over_limit(int connection)
+{
+    int limit = atomic_load_explicit(&descriptor_max, memory_order_relaxed);
+    return limit >= 0 && connection >= limit;
+}
+
+/* A blocking listener would wait for the connection after the last: it gets one try only. */
+static bool may_wait(int listener)
+{
+    int flags = fcntl(listener, F_GETFL);
+    return flags < 0 || (flags & O_NONBLOCK) == 0;
+}
+
+/* Under its own name here: the C library declares accept4() with types of its own. */
+int sc_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
+
+int sc_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags)
+{
+    socklen_t room = len != NULL ? *len : 0;
+
+    for (;;) {
+        if (len != NULL)
+            *len = room;
+        int connection = accept_now(listener, address, len, flags);
+        if (connection >= 0 && !over_limit(connection))
+            return connection;
+        if (connection >= 0)
+            refuse(connection);
+        else if (errno != EMFILE && errno != ENFILE)
+            return -1;
+        else if (!drop_one(listener))
+            break;
+        if (may_wait(listener))
+            break;
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+static int descriptors_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    rlim_t most = limit.rlim_max < DESCRIPTORS_RAISED_MAX ? limit.rlim_max : DESCRIPTORS_RAISED_MAX;
+    if (limit.rlim_cur < most) {
+        struct rlimit raised = {most, limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
+    }
+    return limit.rlim_cur < DESCRIPTORS_RAISED_MAX ? (int)limit.rlim_cur : DESCRIPTORS_RAISED_MAX;
+}
+
+void sc_accept_guard_open(unsigned connections_max)
+{
+    int total = descriptors_raise();
+
+    pthread_mutex_lock(&reserve_lock);
+    if (reserve < 0)
+        reserve = reserve_open();
+    pthread_mutex_unlock(&reserve_lock);
+
+    /* The lowest free number is given out, so a number is a count of what is open. */
+    int limit = total > 2 * DESCRIPTORS_KEPT ? total - DESCRIPTORS_KEPT : total;
+    if (connections_max != 0 && (int64_t)connections_max + DESCRIPTORS_KEPT < limit)
+        limit = (int)connections_max + DESCRIPTORS_KEPT;
+    atomic_store_explicit(&descriptor_max, limit, memory_order_relaxed);
+}
+
+uint64_t sc_accept_guard_refused(void)
+{
+    return atomic_load_explicit(&refused, memory_order_relaxed);
+}
