@@ -46,7 +46,8 @@ size_t        sc_test_memory_count(sc_test_memory *memory);
 #define SC_TEST_UNTIL(condition)                                                                   \
     do {                                                                                           \
         sc_instant until_ = sc_instant_after_ms(sc_now(), 10000);                                  \
-        while (!(condition) && sc_instant_before(sc_now(), until_))                                \
+        bool       holds_ = (condition);                                                           \
+        for (; !holds_ && sc_instant_before(sc_now(), until_); holds_ = (condition))               \
             usleep(1000);                                                                          \
-        assert_true(condition);                                                                    \
+        assert_true(holds_);                                                                       \
     } while (0)
