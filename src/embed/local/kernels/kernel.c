@@ -5,6 +5,12 @@
 #include "src/embed/local/kernels/list.h"
 
 const sc_kernel *const sc_kernels[] = {
+#if defined(__x86_64__)
+    &sc_kernel_avx512,
+    &sc_kernel_avx2,
+#elif defined(__aarch64__)
+    &sc_kernel_neon,
+#endif
     &sc_kernel_openblas,
 };
 const size_t sc_kernels_count = sizeof sc_kernels / sizeof sc_kernels[0];

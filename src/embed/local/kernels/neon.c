@@ -1,0 +1,35 @@
+/* NEON of every arm64: 6 x 16 tiles in 24 of 32 registers. */
+#include "src/embed/local/kernels/list.h"
+
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#define LANES 4
+#define ROWS 6
+#define VECTORS 4
+#define TARGET
+#include "src/embed/local/kernels/vectors.h"
+
+SC_INLINE vec widen(const uint16_t *halves)
+{
+    return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(halves)));
+}
+
+#include "src/embed/local/kernels/panels.h"
+
+static bool available(void)
+{
+    return true;
+}
+
+const sc_kernel sc_kernel_neon = {
+    .name = "neon",
+    .panel_columns = WIDTH,
+    .reads_halves = true,
+    .available = available,
+    .multiply = multiply,
+    .softmax = softmax,
+    .layer_norm = layer_norm,
+};
+#endif
