@@ -70,8 +70,9 @@ static void take_off(sc_flight *flight, sc_waiter *waiter)
     flight->waiters_count--;
 }
 
-/* Under the shard's lock. NULL without memory. */
-static sc_flight *begin(sc_flights *flights, shard *s, const sc_digest *key, sc_waiter *first)
+/* Under the shard's lock. NULL without memory; then *failed, if not NULL, is to be released. */
+static sc_flight *begin(sc_flights *flights, shard *s, const sc_digest *key, sc_waiter *first,
+                        sc_flight **failed)
 {
     sc_flight *flight = flights->options.make(flights->options.context, first);
     if (flight == NULL)
@@ -82,7 +83,7 @@ static sc_flight *begin(sc_flights *flights, shard *s, const sc_digest *key, sc_
     sc_list_init(&flight->waiters);
     flight->waiters_count = 0;
     if (sc_table_put(&s->table, key, flight, NULL) != SC_OK) {
-        flights->options.release(flight);
+        *failed = flight;
         return NULL;
     }
     atomic_fetch_add(&flights->count, 1);
@@ -92,17 +93,20 @@ static sc_flight *begin(sc_flights *flights, shard *s, const sc_digest *key, sc_
 sc_status sc_flights_join(sc_flights *flights, const sc_digest *key, sc_waiter *waiter,
                           sc_flight **flight, bool *first)
 {
-    shard *s = shard_of(flights, key);
+    sc_flight *failed = NULL;
+    shard     *s = shard_of(flights, key);
     pthread_mutex_lock(&s->lock);
     sc_flight *at = sc_table_get(&s->table, key);
     *first = at == NULL;
     if (at == NULL)
-        at = begin(flights, s, key, waiter);
+        at = begin(flights, s, key, waiter, &failed);
     else
         sc_flight_ref(at);
     if (at != NULL)
         put_on(at, waiter);
     pthread_mutex_unlock(&s->lock);
+    if (failed != NULL)
+        flights->options.release(failed);
     *flight = at;
     return at == NULL ? SC_NO_MEMORY : SC_OK;
 }
