@@ -77,6 +77,16 @@ static sc_status take_values(const sc_canon *canon, sc_str text, sc_arena *arena
     return SC_OK;
 }
 
+static bool has_word(sc_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80)
+            return true;
+    }
+    return false;
+}
+
 static uint64_t guard_of(const sc_canon *canon, const sc_volatile_list *list)
 {
     sc_hasher hasher;
@@ -111,8 +121,8 @@ sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena, 
         return sc_fail(error, status, "no memory to canonicalise a prompt of %zu bytes", prompt.len);
     if (status != SC_OK)
         return status;
-    /* A prompt that is nothing but values keeps them: the empty text would be everybody's. */
-    out->text = left.len == 0 ? text : left;
+    /* A prompt that is nothing but values keeps them: "" or "," would be everybody's text. */
+    out->text = has_word(left) ? left : text;
     out->values = list.at;
     out->values_count = list.used;
     out->guard = guard_of(canon, &list);
