@@ -146,7 +146,9 @@ sc_status sc_safetensors_find(const sc_safetensors *file, const char *name, size
     const json_t *tensor = json_object_get(file->header, name);
     size_t        from, to;
     *out = NULL;
-    if (tensor == NULL || !tensor_range(tensor, &from, &to))
+    /* Again: "__metadata__" was not looked at, and it may look like a tensor. */
+    if (tensor == NULL || !tensor_fits(tensor, file->data_bytes) ||
+        !tensor_range(tensor, &from, &to))
         return sc_fail(error, SC_NOT_FOUND, "weights: no tensor %s", name);
     if (!is_float32(json_object_get(tensor, "dtype")) ||
         !shape_is(json_object_get(tensor, "shape"), rows, columns) ||

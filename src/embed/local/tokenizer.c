@@ -11,7 +11,6 @@
  * encoder's time. */
 enum {
     PIECES_MAX = UINT16_MAX - 1,
-    SLOTS = 1 << 17, /* power of two, more than twice PIECES_MAX: probes stay short and end */
     PIECE_BYTES_MAX = 64,
     WORD_CHARS_MAX = 100,
     WORD_BYTES_MAX = 4 * WORD_CHARS_MAX,
@@ -27,7 +26,8 @@ struct sc_tokenizer {
     /* Fixed by open. */
     char     *bytes;    /* the vocabulary */
     uint32_t *starts;   /* [pieces + 1], offsets of lines in bytes */
-    uint16_t *slots;    /* [SLOTS], id + 1, 0 when free */
+    uint16_t *slots;    /* [slot_mask + 1], id + 1, 0 when free; half of them are */
+    size_t    slot_mask;
     uint32_t  pieces;
     size_t    piece_bytes_max; /* without "##" */
     uint16_t  unknown, opening, closing;
@@ -46,9 +46,14 @@ static uint32_t hash_piece(sc_str piece, bool continuation)
     return hash;
 }
 
-static size_t slot_of(uint32_t hash)
+static size_t slot_of(const sc_tokenizer *tokenizer, uint32_t hash)
 {
-    return (hash ^ hash >> 15) & (SLOTS - 1);
+    return (hash ^ hash >> 15) & tokenizer->slot_mask;
+}
+
+static size_t slot_after(const sc_tokenizer *tokenizer, size_t slot)
+{
+    return (slot + 1) & tokenizer->slot_mask;
 }
 
 static sc_str line_at(const sc_tokenizer *tokenizer, uint32_t id)
@@ -68,7 +73,8 @@ static sc_str piece_of(sc_str line, bool *continuation)
 static int32_t find_hashed(const sc_tokenizer *tokenizer, sc_str piece, bool continuation,
                            uint32_t hash)
 {
-    for (size_t at = slot_of(hash); tokenizer->slots[at] != 0; at = (at + 1) & (SLOTS - 1)) {
+    size_t at = slot_of(tokenizer, hash);
+    for (; tokenizer->slots[at] != 0; at = slot_after(tokenizer, at)) {
         uint32_t id = tokenizer->slots[at] - UINT32_C(1);
         bool     other;
         if (sc_str_equal(piece_of(line_at(tokenizer, id), &other), piece) && other == continuation)
@@ -92,13 +98,21 @@ static sc_status add_piece(sc_tokenizer *tokenizer, uint32_t id, sc_error *error
                        PIECE_BYTES_MAX);
     if (find_hashed(tokenizer, piece, continuation, hash) >= 0)
         return sc_fail(error, SC_CORRUPT, "vocabulary: line %u repeats an earlier one", id + 1);
-    size_t at = slot_of(hash);
+    size_t at = slot_of(tokenizer, hash);
     while (tokenizer->slots[at] != 0)
-        at = (at + 1) & (SLOTS - 1);
+        at = slot_after(tokenizer, at);
     tokenizer->slots[at] = (uint16_t)(id + 1);
     if (piece.len > tokenizer->piece_bytes_max)
         tokenizer->piece_bytes_max = piece.len;
     return SC_OK;
+}
+
+static size_t slots_for(uint32_t pieces)
+{
+    size_t slots = 16;
+    while (slots < (size_t)2 * pieces)
+        slots *= 2;
+    return slots;
 }
 
 static uint32_t count_lines(sc_str text)
@@ -158,7 +172,8 @@ sc_status sc_tokenizer_open(sc_str vocabulary, sc_tokenizer **out, sc_error *err
     tokenizer->pieces = lines;
     tokenizer->bytes = malloc(vocabulary.len);
     tokenizer->starts = calloc(lines + 1, sizeof *tokenizer->starts);
-    tokenizer->slots = calloc(SLOTS, sizeof *tokenizer->slots);
+    tokenizer->slots = calloc(slots_for(lines), sizeof *tokenizer->slots);
+    tokenizer->slot_mask = slots_for(lines) - 1;
     if (tokenizer->bytes == NULL || tokenizer->starts == NULL || tokenizer->slots == NULL)
         goto out;
     memcpy(tokenizer->bytes, vocabulary.ptr, vocabulary.len);

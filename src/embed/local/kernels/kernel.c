@@ -42,15 +42,20 @@ size_t sc_kernel_packed_count(const sc_kernel *kernel, size_t depth, size_t colu
     return (columns + width - 1) / width * width * depth;
 }
 
+/* In the order of b's memory: attention packs keys and values for every text. */
 static void pack_panel(const float *b, size_t k_stride, size_t j_stride, size_t depth, size_t used,
                        size_t width, float *panel)
 {
-    for (size_t k = 0; k < depth; k++, panel += width) {
-        for (size_t j = 0; j < used; j++)
-            panel[j] = b[k * k_stride + j * j_stride];
-        for (size_t j = used; j < width; j++)
-            panel[j] = 0.0f;
+    if (used < width)
+        memset(panel, 0, depth * width * sizeof *panel);
+    if (j_stride == 1) {
+        for (size_t k = 0; k < depth; k++)
+            memcpy(panel + k * width, b + k * k_stride, used * sizeof *panel);
+        return;
     }
+    for (size_t j = 0; j < used; j++)
+        for (size_t k = 0; k < depth; k++)
+            panel[k * width + j] = b[k * k_stride + j * j_stride];
 }
 
 void sc_kernel_pack(const sc_kernel *kernel, const float *b, size_t k_stride, size_t j_stride,

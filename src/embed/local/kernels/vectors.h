@@ -41,17 +41,52 @@ SC_INLINE vec smaller(vec a, vec b)
     return (vec)(((vec_int)a & mask) | ((vec_int)b & ~mask));
 }
 
-SC_INLINE float sum_of(vec value)
+/* The halves of a vector change places, then the quarters, and so on: folded onto each other in
+ * turn they leave the sum of all lanes in each. Lane by lane, or through memory, the softmax of a
+ * dozen columns takes 1.4 times as long. */
+#if LANES == 16
+#define SC_SWAP_1(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define SC_SWAP_2(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define SC_SWAP_3(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define SC_SWAP_4(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif LANES == 8
+#define SC_SWAP_1(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
+#define SC_SWAP_2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5)
+#define SC_SWAP_3(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6)
+#elif LANES == 4
+#define SC_SWAP_1(v) __builtin_shufflevector(v, v, 2, 3, 0, 1)
+#define SC_SWAP_2(v) __builtin_shufflevector(v, v, 1, 0, 3, 2)
+#endif
+
+SC_INLINE float sum_of(vec v)
 {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++)
-        sum += value[i];
-    return sum;
+    v += SC_SWAP_1(v);
+    v += SC_SWAP_2(v);
+#if LANES >= 8
+    v += SC_SWAP_3(v);
+#endif
+#if LANES >= 16
+    v += SC_SWAP_4(v);
+#endif
+    return v[0];
+}
+
+SC_INLINE float largest_of(vec v)
+{
+    v = larger(v, SC_SWAP_1(v));
+    v = larger(v, SC_SWAP_2(v));
+#if LANES >= 8
+    v = larger(v, SC_SWAP_3(v));
+#endif
+#if LANES >= 16
+    v = larger(v, SC_SWAP_4(v));
+#endif
+    return v[0];
 }
 
 /* x / 2 * (1 + erf(x / sqrt 2)). erf(x / sqrt 2) is x * P(x^2) / Q(x^2) up to 5.3, where it is 1 to
  * the last bit; P and Q are a least-squares fit weighted by the error of the whole, and stay
- * within 2.6e-8 of it. Rounding included, the absolute error is under 1.2e-6 for |x| <= 8. */
+ * within 2.6e-8 of it. Rounding included, the error is under 1.5e-6 for |x| <= 5 and grows with |x|. */
 SC_INLINE vec gelu(vec x)
 {
     vec c = larger(smaller(x, all(5.3f)), all(-5.3f));
@@ -100,9 +135,7 @@ TARGET static void softmax_row(float *row, size_t count)
     top = load(row);
     for (size_t i = LANES; i < padded; i += LANES)
         top = larger(top, load(row + i));
-    float most = top[0];
-    for (int i = 1; i < LANES; i++)
-        most = top[i] > most ? top[i] : most;
+    float most = largest_of(top);
     for (size_t i = 0; i < padded; i += LANES) {
         vec e = exp2_negative(load(row + i) - most);
         sum += e;
