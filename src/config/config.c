@@ -51,7 +51,7 @@ static sc_status make_slots(sc_config *config, const sc_config_part *parts, size
 
 static void slot_free_text(sc_slot *slot)
 {
-    if (slot->row->type == SC_SETTING_SECRET)
+    if (slot->guarded)
         sc_secret_free(slot->owned);
     else
         free(slot->owned);
@@ -63,12 +63,15 @@ static sc_status slot_set(sc_slot *slot, sc_str text, sc_origin origin)
 {
     if (origin < slot->origin)
         return SC_OK;
-    bool  secret = slot->row->type == SC_SETTING_SECRET;
-    char *copy = secret ? sc_secret_copy(text) : strndup(text.len == 0 ? "" : text.ptr, text.len);
+    /* A URL may hold a password. */
+    bool  guarded = slot->row->type == SC_SETTING_SECRET ||
+                   (text.len != 0 && memchr(text.ptr, '@', text.len) != NULL);
+    char *copy = guarded ? sc_secret_copy(text) : strndup(text.len == 0 ? "" : text.ptr, text.len);
     if (copy == NULL)
         return SC_NO_MEMORY;
     slot_free_text(slot);
     slot->owned = copy;
+    slot->guarded = guarded;
     slot->text = copy;
     slot->origin = origin;
     return SC_OK;

@@ -51,8 +51,6 @@ static void show_facts(const sc_setting *row, sc_buf *out)
 {
     size_t start = out->len;
     sc_value_bounds(row, out);
-    if (row->unit[0] != '\0')
-        sc_buf_printf(out, "%s%s", out->len > start ? " " : "", row->unit);
     if (row->fallback != NULL)
         sc_buf_printf(out, "%sdefault %s", out->len > start ? "; " : "",
                       row->fallback[0] == '\0' ? "empty" : row->fallback);
@@ -114,8 +112,6 @@ static void markdown_row(const sc_setting *row, sc_buf *out)
     sc_buf_init(&bounds, VALUE_BYTES_MAX);
     sc_buf_append(&bounds, "", 0);
     sc_value_bounds(row, &bounds);
-    if (row->unit[0] != '\0')
-        sc_buf_printf(&bounds, "%s%s", bounds.len != 0 ? " " : "", row->unit);
     sc_buf_printf(out, "| `%s%s` | `", row->name, row->type == SC_SETTING_SECRET ? "`, `…_FILE" : "");
     show_flag(row, out);
     sc_buf_str(out, SC_STR("` | "));

@@ -1,7 +1,6 @@
 #include "src/config/quantity.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +20,7 @@ static const suffix suffixes[] = {
     {BYTES, "TiB", 1LL << 40, true}, {BYTES, "GiB", 1LL << 30, true}, {BYTES, "MiB", 1LL << 20, true},
     {BYTES, "KiB", 1LL << 10, true}, {BYTES, "TB", 1000000000000, false},
     {BYTES, "GB", 1000000000, false}, {BYTES, "MB", 1000000, false}, {BYTES, "kB", 1000, false},
-    {BYTES, "B", 1, false},          {BYTES, "bytes", 1, false},
+    {BYTES, "B", 1, true},           {BYTES, "bytes", 1, false},
 };
 enum { SUFFIXES_COUNT = sizeof suffixes / sizeof suffixes[0] };
 
@@ -78,6 +77,11 @@ sc_status sc_quantity_parse(sc_str text, const char *unit, int64_t *out)
         return SC_INVALID;
     *out = value / own->factor;
     return SC_OK;
+}
+
+bool sc_quantity_has_suffix(const char *unit)
+{
+    return find_suffix(sc_str_of(unit)) != NULL;
 }
 
 void sc_quantity_show(int64_t value, const char *unit, char *out)

@@ -1,6 +1,7 @@
 /* quantity.h - whole numbers with a unit: "500ms", "1h", "64KiB", "7". The one parser of them. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,9 @@
  * Errors: SC_INVALID for what is no such number or not a whole one in this unit, SC_TOO_LARGE
  * beyond int64_t. */
 SC_MUST_CHECK sc_status sc_quantity_parse(sc_str text, const char *unit, int64_t *out);
+
+/* Is the unit one that sc_quantity_show writes behind the number? */
+bool sc_quantity_has_suffix(const char *unit);
 
 enum { SC_QUANTITY_BYTES = 48 };
 

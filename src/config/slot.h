@@ -13,7 +13,8 @@ typedef struct {
     const sc_setting_table *table;
     void                   *options;
     const char             *text;  /* NULL: absent */
-    char                   *owned; /* what to free of it; a secret lies in memory of its own */
+    char                   *owned; /* what to free of it */
+    bool                    guarded; /* owned came from sc_secret_copy */
     sc_origin               origin;
     bool                    repeated; /* an earlier slot has the same name: printed once */
 } sc_slot;

@@ -234,6 +234,8 @@ void sc_value_bounds(const sc_setting *row, sc_buf *line)
         show_number(row, row->min, line);
         sc_buf_str(line, SC_STR(".."));
         show_number(row, row->max, line);
+        if (row->unit[0] != '\0' && !sc_quantity_has_suffix(row->unit))
+            sc_buf_printf(line, " %s", row->unit);
         break;
     case SC_SETTING_BOOL:
         sc_buf_str(line, SC_STR("true|false"));
@@ -263,10 +265,10 @@ static void complain(const sc_setting *row, const char *text, sc_status problem,
     if (problem == SC_TOO_LARGE)
         sc_buf_str(line, SC_STR(" is out of bounds: "));
     else
-        sc_buf_printf(line, " is not %s ", kind_of(row));
+        sc_buf_printf(line, " is not %s: ", kind_of(row));
     sc_value_bounds(row, line);
-    if (row->unit[0] != '\0')
-        sc_buf_printf(line, " (%s)", row->unit);
+    if (problem == SC_INVALID && sc_quantity_has_suffix(row->unit))
+        sc_buf_printf(line, ", in whole %s", row->unit);
 }
 
 sc_status sc_value_store(const sc_setting *row, const char *text, void *options, sc_error *error)

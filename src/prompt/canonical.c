@@ -1,7 +1,6 @@
 /* Three passes over the text: fold, take the volatile values out, tidy what is left. The last
- * two repeat until nothing is found, because taking a value out can complete another; so the
- * canonical text of a canonical text is itself. With the built-in patterns the second look
- * finds nothing. */
+ * two repeat until nothing is found, because taking a value out can complete another ("123 <a
+ * UUID> 456 789"); so the canonical text of a canonical text is itself. */
 #include "src/prompt/canonical.h"
 
 #include <stdlib.h>

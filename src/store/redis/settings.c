@@ -3,7 +3,7 @@
 #define FIELD(member) SC_SETTING_FIELD(sc_redis_options, member)
 
 static const sc_setting rows[] = {
-    {"REDIS_URL", SC_SETTING_SECRET, FIELD(url), 0, 0, "redis://127.0.0.1:6379", "", NULL,
+    {"REDIS_URL", SC_SETTING_TEXT, FIELD(url), 0, 0, "redis://127.0.0.1:6379", "", NULL,
      "Where entries are shared and kept: redis://[user][:password]@host[:port], or rediss:// for TLS. "
      "Database 0 only, since RediSearch indexes no other."},
     {"REDIS_CA_FILE", SC_SETTING_TEXT, FIELD(ca_file), 0, 0, NULL, "", NULL,
