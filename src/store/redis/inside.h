@@ -143,6 +143,9 @@ struct sc_redis {
         bool       busy;
         sc_instant next;
         char       me[33];
+        int64_t    excess; /* entries to remove */
+        unsigned   batches;
+        uint64_t   removed;
     } sweep;
 };
 

@@ -277,7 +277,7 @@ static void publish(sc_redis *redis)
     now.resyncs = redis->feeding.resyncs;
     for (size_t i = 0; i < SC_CONN_COUNT; i++)
         now.queue_depth += redis->conns[i] == NULL ? 0 : sc_conn_waiting(redis->conns[i]);
-    now.writes_waiting = redis->writes.entries;
+    now.writes_waiting = redis->writes.entries + redis->writes.flying;
     now.writes_dropped = redis->writes.dropped;
     pthread_mutex_lock(&redis->info_lock);
     redis->info = now;

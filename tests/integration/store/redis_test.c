@@ -702,8 +702,185 @@ static void uses_are_told_without_touching_the_entry(void **state)
     tear_down(&on);
 }
 
-/* Closing gives every call back. */
-static void *get_until_closed(void *argument)
+/* Beyond the limit the least recently used go: not the oldest, when somebody asks for it. */
+static void the_sweeper_removes_the_least_recently_used(void **state)
+{
+    bench     on;
+    sc_entry *found;
+    (void)state;
+
+    set_up(&on);
+    sc_redis_options options = options_for(on.redis);
+    options.entries_max = 50;
+    sc_store *sweeping = open_store(&options, NULL);
+    sc_entry *first = put(on.store, 0), *second = put(on.store, 1);
+    on.store->ops->used(on.store, &first->f.id, (sc_wall){sc_wall_now().ms + 60000});
+    usleep(1200000); /* uses are told once a second */
+    for (unsigned i = 2; i < 120; i++)
+        sc_entry_unref(put(on.store, i));
+    SC_TEST_UNTIL(sc_test_redis_integer(on.redis, "KEYS test:v1:*") == 50);
+    assert_int_equal(sc_test_get(on.store, &first->f.id, &found), SC_OK);
+    assert_non_null(found);
+    sc_entry_unref(found);
+    assert_int_equal(sc_test_get(on.store, &second->f.id, &found), SC_OK);
+    assert_null(found);
+    sc_entry_unref(first);
+    sc_entry_unref(second);
+    sc_test_close(sweeping);
+    tear_down(&on);
+}
+
+/* A fail-over: the old master takes no writes for a while. */
+static void a_read_only_redis_gets_its_writes_later(void **state)
+{
+    bench     on;
+    sc_entry *found = NULL, *entry = sc_test_entry(1);
+    (void)state;
+
+    set_up(&on);
+    freeReplyObject(sc_test_redis_call(on.redis, "REPLICAOF 127.0.0.1 1"));
+    assert_int_equal(sc_test_put(on.store, entry, NULL), SC_UNAVAILABLE);
+    SC_TEST_UNTIL(look(on.store).writes_waiting == 1);
+    freeReplyObject(sc_test_redis_call(on.redis, "REPLICAOF NO ONE"));
+    SC_TEST_UNTIL(sc_test_get(on.store, &entry->f.id, &found) == SC_OK && found != NULL);
+    assert_int_equal(look(on.store).writes_dropped, 0);
+    sc_entry_unref(found);
+    sc_entry_unref(entry);
+    tear_down(&on);
+}
+
+static void *reload(void *argument)
+{
+    freeReplyObject(sc_test_redis_call(argument, "DEBUG RELOAD"));
+    return NULL;
+}
+
+/* After a restart Redis answers -LOADING for as long as the index is rebuilt, which may be minutes. */
+static void a_loading_redis_is_an_absent_one(void **state)
+{
+    bench     on;
+    pthread_t thread;
+    sc_entry *found = NULL;
+    sc_status status = SC_OK;
+    (void)state;
+
+    set_up(&on);
+    sc_entry *entry = put(on.store, 0);
+    for (unsigned i = 1; i < 100; i++)
+        sc_entry_unref(put(on.store, i));
+    freeReplyObject(sc_test_redis_call(on.redis, "CONFIG SET key-load-delay 10000 "
+                                                 "loading-process-events-interval-bytes 1024"));
+    assert_int_equal(pthread_create(&thread, NULL, reload, on.redis), 0);
+    SC_TEST_UNTIL((status = sc_test_get(on.store, &entry->f.id, &found)) == SC_UNAVAILABLE ||
+                  (sc_entry_unref(found), false));
+    pthread_join(thread, NULL);
+    SC_TEST_UNTIL(sc_test_get(on.store, &entry->f.id, &found) == SC_OK && found != NULL);
+    SC_TEST_UNTIL(index_ready(on.store) && look(on.store).documents == 100);
+    sc_entry_unref(found);
+    sc_entry_unref(entry);
+    tear_down(&on);
+}
+
+/* The line that the README gives operators. */
+static void the_least_privileged_user_can_do_everything(void **state)
+{
+    static const char *const args[] = {
+        "--user", "cache", "on", ">p@ss/word", "~test:*", "resetchannels", "&__redis__:invalidate",
+        "-@all", "+auth", "+ping", "+info", "+client|id", "+client|tracking", "+client|setname",
+        "+client|no-touch", "+subscribe", "+scan", "+hset", "+hdel", "+hmget", "+touch",
+        "+pexpireat", "+unlink", "+multi", "+exec", "+zadd", "+zrem", "+zrange", "+set", "+get",
+        "+ft.create", "+ft.search", "+ft.info",
+        NULL};
+    bench on;
+    char  url[128];
+    float vector[DIM];
+    (void)state;
+
+    on.redis = sc_test_redis_start(args);
+    if (on.redis == NULL)
+        skip();
+    sc_test_memory_init(&on.memory);
+    sc_redis_options options = options_for(on.redis);
+    snprintf(url, sizeof url, "redis://cache:p%%40ss%%2Fword@127.0.0.1:%d", sc_test_redis_port(on.redis));
+    options.url = url;
+    options.entries_max = 2;
+    on.store = open_store(&options, &on.memory);
+    SC_TEST_UNTIL(index_ready(on.store) && sc_test_memory_live(&on.memory));
+    sc_entry *entry = put(on.store, 1);
+    sc_entry_unref(put(on.store, 2));
+    sc_entry_unref(put(on.store, 3));
+    on.store->ops->used(on.store, &entry->f.id, (sc_wall){sc_wall_now().ms + 60000});
+    SC_TEST_UNTIL(sc_test_redis_integer(on.redis, "KEYS test:v1:*") == 2);
+    SC_TEST_UNTIL(sc_test_memory_count(&on.memory) == 2);
+    sc_test_vector(vector, DIM, 1, 0.1);
+    sc_store_search search = search_for(entry, vector, 3);
+    assert_int_equal(sc_test_search(on.store, &search), SC_OK);
+    assert_int_equal(search.found_count, 2);
+    sc_candidates_unref(search.found, search.found_count);
+    sc_store_invalidate call = {.filter = {.any_tenant = true}};
+    assert_int_equal(sc_test_invalidate(on.store, &call), SC_OK);
+    assert_int_equal(call.removed, 2);
+    sc_entry_unref(entry);
+    tear_down(&on);
+}
+
+/* Without a right password nothing works, nothing crashes, and Redis is not asked in a storm. */
+static void a_wrong_password_is_an_absent_redis(void **state)
+{
+    static const char *const args[] = {"--requirepass", "right", NULL};
+    char                     url[128];
+    sc_digest                id = {{1}};
+    sc_entry                *found;
+    (void)state;
+
+    sc_test_redis *redis = sc_test_redis_start(args);
+    if (redis == NULL)
+        skip();
+    sc_redis_options options = options_for(redis);
+    snprintf(url, sizeof url, "redis://:wrong@127.0.0.1:%d", sc_test_redis_port(redis));
+    options.url = url;
+    sc_store *store = open_store(&options, NULL);
+    usleep(300000);
+    assert_int_equal(sc_test_get(store, &id, &found), SC_UNAVAILABLE);
+    assert_false(look(store).connected);
+    sc_test_close(store);
+    snprintf(url, sizeof url, "redis://:right@127.0.0.1:%d", sc_test_redis_port(redis));
+    store = open_store(&options, NULL);
+    SC_TEST_UNTIL(index_ready(store));
+    sc_test_close(store);
+    sc_test_redis_stop(redis);
+}
+
+/* Each kind of vectors has keys of its own: one of another length would drop an entry from the index. */
+static void float32_and_flat_find_the_same(void **state)
+{
+    bench     on;
+    float     vector[DIM];
+    const int types[] = {SC_REDIS_FLOAT16, SC_REDIS_FLOAT32};
+    const int algorithms[] = {SC_REDIS_HNSW, SC_REDIS_FLAT};
+    (void)state;
+
+    set_up(&on);
+    for (size_t i = 0; i < 4; i++) {
+        sc_redis_options options = options_for(on.redis);
+        options.vector_type = types[i / 2];
+        options.algorithm = algorithms[i % 2];
+        sc_store *store = open_store(&options, NULL);
+        SC_TEST_UNTIL(index_ready(store));
+        sc_entry *entry = put(store, (unsigned)i + 1);
+        sc_test_vector(vector, DIM, (unsigned)i + 1, 0.1);
+        sc_store_search search = search_for(entry, vector, 1);
+        assert_int_equal(sc_test_search(store, &search), SC_OK);
+        assert_int_equal(search.found_count, 1);
+        assert_memory_equal(&search.found[0].entry->f.id, &entry->f.id, sizeof entry->f.id);
+        sc_candidates_unref(search.found, 1);
+        sc_entry_unref(entry);
+        sc_test_close(store);
+    }
+    tear_down(&on);
+}
+
+static void *get_often(void *argument)
 {
     sc_store  *store = argument;
     sc_digest  id = {{1}};
@@ -724,7 +901,7 @@ static void many_threads_may_ask_at_once(void **state)
 
     set_up(&on);
     for (size_t i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, get_until_closed, on.store), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, get_often, on.store), 0);
     for (size_t i = 0; i < 8; i++)
         pthread_join(threads[i], NULL);
     sc_store_info info = look(on.store);
@@ -760,6 +937,12 @@ int main(void)
         cmocka_unit_test(a_redis_without_memory_loses_the_entry_only),
         cmocka_unit_test(an_index_of_another_shape_is_reported_and_not_used),
         cmocka_unit_test(uses_are_told_without_touching_the_entry),
+        cmocka_unit_test(the_sweeper_removes_the_least_recently_used),
+        cmocka_unit_test(a_read_only_redis_gets_its_writes_later),
+        cmocka_unit_test(a_loading_redis_is_an_absent_one),
+        cmocka_unit_test(the_least_privileged_user_can_do_everything),
+        cmocka_unit_test(a_wrong_password_is_an_absent_redis),
+        cmocka_unit_test(float32_and_flat_find_the_same),
         cmocka_unit_test(many_threads_may_ask_at_once),
     };
     return cmocka_run_group_tests_name("store_redis", tests, NULL, NULL);
