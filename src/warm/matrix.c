@@ -138,42 +138,64 @@ static sc_status grow(sc_matrix *matrix)
     return SC_OK;
 }
 
+/* Loops over LANES floats without a dependency between them, so that they become vector code
+ * in every build. stride is a multiple of LANES, dim is not. */
+enum { LANES = SC_FLOATS_STEP };
+
+static float sum_of(const float lanes[LANES])
+{
+    float sum = 0;
+    for (size_t j = 0; j < LANES; j++)
+        sum += lanes[j];
+    return sum;
+}
+
 float sc_length(const float *vector, size_t dim)
 {
-    float sums[8] = {0};
-    for (size_t i = 0; i < dim; i++)
-        sums[i % 8] += vector[i] * vector[i];
-    return sqrtf((sums[0] + sums[1]) + (sums[2] + sums[3]) + (sums[4] + sums[5]) +
-                 (sums[6] + sums[7]));
+    float  lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= dim; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            lanes[j] += vector[i + j] * vector[i + j];
+    for (; i < dim; i++)
+        lanes[0] += vector[i] * vector[i];
+    return sqrtf(sum_of(lanes));
+}
+
+static float largest_of(const float *vector, size_t stride)
+{
+    float lanes[LANES] = {0}, largest = 0;
+    for (size_t i = 0; i < stride; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            float size = fabsf(vector[i + j]);
+            lanes[j] = size > lanes[j] ? size : lanes[j];
+        }
+    for (size_t j = 0; j < LANES; j++)
+        largest = lanes[j] > largest ? lanes[j] : largest;
+    return largest;
 }
 
 void sc_quantise(const float *vector, size_t stride, int8_t *codes, size_t code_stride,
                  float *scale, float *error, float *length)
 {
-    float largest = 0, lost[8] = {0}, kept[8] = {0};
-    for (size_t i = 0; i < stride; i++)
-        largest = fmaxf(largest, fabsf(vector[i]));
-    float step = largest / CODE_MAX, inverse = largest > 0 ? CODE_MAX / largest : 0;
-    for (size_t i = 0; i < stride; i++) {
-        float scaled = vector[i] * inverse;
-        int   code = (int)(scaled + (scaled < 0 ? -0.5f : 0.5f));
-        code = code > CODE_MAX ? CODE_MAX : code < -CODE_MAX ? -CODE_MAX : code;
-        float back = step * (float)code, difference = vector[i] - back;
-        codes[i] = (int8_t)code;
-        lost[i % 8] += difference * difference;
-        kept[i % 8] += back * back;
-    }
+    /* Adding this pushes the fraction out of a float's 24 bits, to the nearest integer. */
+    const float rounder = 0x1.8p23f;
+    float       largest = largest_of(vector, stride), lost[LANES] = {0}, kept[LANES] = {0};
+    float       step = largest / CODE_MAX, inverse = largest > 1e-30f ? CODE_MAX / largest : 0;
+    for (size_t i = 0; i < stride; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            float code = vector[i + j] * inverse + rounder - rounder;
+            float back = step * code, difference = vector[i + j] - back;
+            codes[i + j] = (int8_t)code;
+            lost[j] += difference * difference;
+            kept[j] += back * back;
+        }
     memset(codes + stride, 0, code_stride - stride);
-    float lost_sum = 0, kept_sum = 0;
-    for (size_t i = 0; i < 8; i++) {
-        lost_sum += lost[i];
-        kept_sum += kept[i];
-    }
     /* Upwards of what the sums above can have lost by rounding. */
     float margin = 1.0f + (float)(stride + 64) * 0x1p-23f;
     *scale = step;
-    *error = sqrtf(lost_sum) * margin + 1e-7f;
-    *length = sqrtf(kept_sum) * margin + 1e-7f;
+    *error = sqrtf(sum_of(lost)) * margin + 1e-7f;
+    *length = sqrtf(sum_of(kept)) * margin + 1e-7f;
 }
 
 static void fill(sc_matrix *matrix, sc_chunk *chunk, size_t i, sc_row *row, const float *vector,

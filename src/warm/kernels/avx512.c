@@ -1,7 +1,9 @@
 /* AVX-512: one file for processors with VNNI (a byte product and sum in one instruction)
  * and for those with BW only. Thirty-two registers hold a tile of 4 rows x 4 queries:
- * 8 loads for 16 multiplications. A single query walks the rows as they lie in memory,
- * sixteen at a time, so that one tree of 15 additions reduces sixteen sums at once. */
+ * 8 loads for 16 multiplications. A single query walks the rows one after the other, as they
+ * lie in memory, and one tree of 15 additions then reduces sixteen sums at once. (Four rows
+ * side by side share the query's loads: a fifth faster in the cache, but half as fast from
+ * memory, 44 instead of 19 ns per row at 100 000 x 384.) */
 #include "src/warm/kernels/kernels.h"
 
 #if defined(__x86_64__)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/support/cmocka.h"
+#include "tests/support/fail_malloc.h"
 #include "tests/unit/warm/warm_support.h"
 
 enum { DIM = 32, K = 5 };
@@ -464,6 +465,95 @@ static void open_refuses_impossible_dimensions(void **state)
     sc_warm_close(NULL);
 }
 
+static bool open_and_close(void *context)
+{
+    const sc_warm_options options = {.dim = DIM, .bytes_max = 1 << 20};
+    sc_warm              *warm = context;
+    sc_status             status = sc_warm_open(&options, &warm);
+    assert_true(status == SC_OK ? warm != NULL : status == SC_NO_MEMORY && warm == NULL);
+    sc_warm_close(warm);
+    return status == SC_OK;
+}
+
+static void open_without_memory_leaves_nothing(void **state)
+{
+    (void)state;
+    assert_true(sc_fail_malloc_each(open_and_close, NULL) >= 3);
+}
+
+/* Everything that can be asked about keys 0..n in their scopes, as one number. */
+static uint64_t answers(sc_warm *warm, uint64_t keys, uint64_t scopes)
+{
+    sc_warm_stats stats = look(warm);
+    uint64_t      sum = stats.entries * 3 + stats.scopes * 5 + stats.bytes * 7 + stats.evicted;
+    for (uint64_t n = 0; n < keys; n++) {
+        sc_digest id = sc_test_digest("id", n);
+        sum = sum * 31 + sc_warm_version(warm, &id);
+        question q;
+        ask(warm, n, n % scopes, 0, &q);
+        for (size_t h = 0; h < q.query.hits_used; h++)
+            sum = sum * 31 + sc_digest_u64(&q.hits[h].entry->f.id) + q.hits[h].entry->f.version;
+        drop(&q);
+    }
+    return sum;
+}
+
+/* Lets each allocation of a put fail in turn, until the put gets by. Gives how many there were. */
+static unsigned put_with_failures(sc_warm *warm, uint64_t n, uint64_t scopes, uint64_t version)
+{
+    float     vector[DIM];
+    sc_entry *entry = sc_test_entry_of(n, n % scopes, 0, version, 1000000);
+    uint64_t  before = answers(warm, n + 3, scopes);
+    direction(n, vector);
+    for (unsigned nth = 1;; nth++) {
+        sc_fail_malloc_arm(nth);
+        sc_status status = sc_warm_put(warm, entry, vector);
+        if (!sc_fail_malloc_disarm()) {
+            assert_int_equal(status, SC_OK);
+            assert_int_equal(atomic_load(&entry->refs), 2);
+            sc_entry_unref(entry);
+            return nth - 1;
+        }
+        assert_int_equal(status, SC_NO_MEMORY);
+        assert_int_equal(atomic_load(&entry->refs), 1);
+        assert_int_equal(answers(warm, n + 3, scopes), before);
+    }
+}
+
+/* Without memory a cache may forget to learn; it must not forget, mix up or leak what it has. */
+static void a_put_without_memory_leaves_the_set_as_it_was(void **state)
+{
+    (void)state;
+    enum { SCOPES = 3 };
+    unsigned failures = 0;
+    sc_warm *warm = open_warm(64 << 20);
+    assert_true(put_with_failures(warm, 0, SCOPES, 1) >= 5); /* item, scope, two tables, chunk */
+    for (uint64_t n = 1; n < 70; n++)
+        failures += put_with_failures(warm, n, SCOPES, 1);
+    for (uint64_t n = 0; n < 70; n += 5)
+        failures += put_with_failures(warm, n, SCOPES, 2);
+    assert_true(failures > 70 + 14);
+    sc_warm_close(warm);
+}
+
+/* The hit path is the one that must not wait for the heap. */
+static void a_hit_allocates_nothing(void **state)
+{
+    (void)state;
+    sc_warm *warm = open_warm(64 << 20);
+    for (uint64_t n = 0; n < 2000; n++)
+        put(warm, n, 1);
+    question q;
+    sc_fail_malloc_arm(1);
+    ask(warm, 3, 1, 0, &q);
+    sc_entry_unref(exact(warm, 3, now));
+    use(warm, 3);
+    assert_false(sc_fail_malloc_disarm());
+    assert_int_equal(q.query.hits_used, K);
+    drop(&q);
+    sc_warm_close(warm);
+}
+
 typedef struct {
     bool   seen[100];
     size_t count, stop_at;
@@ -604,6 +694,9 @@ int main(void)
         cmocka_unit_test(the_byte_budget_is_never_left_behind),
         cmocka_unit_test(an_entry_over_the_whole_budget_is_refused),
         cmocka_unit_test(open_refuses_impossible_dimensions),
+        cmocka_unit_test(open_without_memory_leaves_nothing),
+        cmocka_unit_test(a_put_without_memory_leaves_the_set_as_it_was),
+        cmocka_unit_test(a_hit_allocates_nothing),
         cmocka_unit_test(each_visits_every_entry_once_until_told_to_stop),
         cmocka_unit_test(four_threads_leave_it_whole),
         cmocka_unit_test(four_threads_leave_it_whole_while_it_evicts),
