@@ -15,11 +15,11 @@ sc_trust sc_trust_copy(const sc_trust_state *state)
     return state->feed_live && !state->verify_always ? SC_TRUST_SERVE : SC_TRUST_VERIFY;
 }
 
-bool sc_trust_unverified(const sc_trust_state *state, sc_instant now)
+bool sc_trust_unverified(const sc_trust_state *state, int64_t verified_ns, sc_instant now)
 {
     /* A live feed vouches for the copy by itself: only the extra question went unanswered. */
     if (state->feed_live)
         return true;
-    sc_instant lost = {state->feed_lost_ns};
-    return sc_instant_before(now, sc_instant_after_ms(lost, state->unverified_ms));
+    sc_instant since = {verified_ns > state->feed_lost_ns ? verified_ns : state->feed_lost_ns};
+    return sc_instant_before(now, sc_instant_after_ms(since, state->unverified_ms));
 }

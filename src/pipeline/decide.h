@@ -28,6 +28,13 @@ static inline bool sc_is_hit(float distance, double max_distance)
     return (double)distance < max_distance;
 }
 
+/* The last gate, on the entry itself: whoever found it, by whatever way, it is served to no other
+ * scope and to no question with other volatile values. */
+static inline bool sc_may_serve(const sc_entry *entry, const sc_digest *scope, uint64_t guard)
+{
+    return sc_digest_equal(&entry->f.scope, scope) && entry->f.guard == guard;
+}
+
 /* Why there was no hit. nearest is the nearest candidate that might have been served, refused the
  * nearest with other volatile values; either entry may be NULL. */
 sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused,
@@ -48,5 +55,6 @@ typedef struct {
 
 sc_trust sc_trust_copy(const sc_trust_state *state);
 
-/* The store could not be asked: may the copy be served all the same? */
-bool sc_trust_unverified(const sc_trust_state *state, sc_instant now);
+/* The store could not be asked: may the copy be served all the same? verified_ns (monotonic, 0: never)
+ * is when it was last known to be what the store has, because it was asked for it or made it so. */
+bool sc_trust_unverified(const sc_trust_state *state, int64_t verified_ns, sc_instant now);

@@ -5,8 +5,7 @@
 /* Removing one entry: memory first, so that no hit is served between the two. */
 static void removing(void *context, const sc_digest *id)
 {
-    sc_pipeline *pipeline = context;
-    sc_warm_remove(pipeline->parts.warm, id, 0);
+    sc_pipeline_forget(context, id);
 }
 
 /* ---- what memory has and the store may not know yet --------------------------------------- */
@@ -46,17 +45,17 @@ static void sweep_memory(sc_pipeline *pipeline, const sc_store_filter *filter)
         return; /* vectors are compared where they are: in the store */
     sc_warm_each(pipeline->parts.warm, visit, &s);
     for (size_t i = 0; i < s.count; i++)
-        sc_warm_remove(pipeline->parts.warm, &s.ids[i], 0);
+        sc_pipeline_forget(pipeline, &s.ids[i]);
     /* Without memory for the list, more is forgotten than was asked: the safe side. */
     if (s.full)
-        sc_warm_clear(pipeline->parts.warm);
+        sc_pipeline_forget_all(pipeline);
     free(s.ids);
 }
 
 static void finish(sc_invalidation *invalidation)
 {
     if (!invalidation->store.dry_run)
-        atomic_fetch_add(&invalidation->_pipeline->invalidations, 1);
+        sc_pipeline_invalidation_ends(invalidation->_pipeline);
     free(invalidation->_vector);
     invalidation->_vector = NULL;
     sc_arena_fini(&invalidation->_arena);
@@ -137,7 +136,7 @@ void sc_pipeline_invalidate(sc_pipeline *pipeline, sc_invalidation *invalidation
     invalidation->_pipeline = pipeline;
     sc_arena_init(&invalidation->_arena, 4 << 20);
     if (!invalidation->store.dry_run)
-        atomic_fetch_add(&pipeline->invalidations, 1);
+        sc_pipeline_invalidation_begins(pipeline);
     if (invalidation->near_text.ptr == NULL) {
         ask_store(invalidation);
         return;

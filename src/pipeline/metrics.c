@@ -60,7 +60,7 @@ void sc_pipeline_count_llm(sc_pipeline_metrics *metrics, sc_status status, uint6
     if (status == SC_OK) {
         sc_histogram_record(&metrics->llm_latency, us, now);
         sc_counter_add(&metrics->tokens_spent, tokens, now);
-    } else {
+    } else if (status != SC_CANCELLED) { /* by us, since nobody waited any more: no fault of the LLM */
         sc_counter_add(&metrics->llm_failures, 1, now);
     }
 }

@@ -24,8 +24,6 @@ static const sc_setting rows[] = {
      "Version of the documents that answers rest on, for calls that name none."},
     {"TEMPERATURE", SC_SETTING_REAL, FIELD(temperature), 0, 2, "0.2", "", NULL,
      "Temperature of calls that name none."},
-    {"PROMPT_BYTES_MAX", SC_SETTING_INT, FIELD(limits.prompt_bytes_max), 1, 1 << 20, "65536",
-     "bytes", NULL, "Longest user prompt."},
     {"CONTEXT_BYTES_MAX", SC_SETTING_INT, FIELD(limits.context_bytes_max), 1, 8 << 20, "1048576",
      "bytes", NULL, "Longest system prompt and earlier turns together."},
     {"ANSWER_BYTES_KEPT_MAX", SC_SETTING_INT, FIELD(answer_bytes_max), 1, 8 << 20, "262144",
@@ -34,12 +32,6 @@ static const sc_setting rows[] = {
      "When a hit from memory is verified in Redis first: when the feed is down, or always."},
     {"WARM_UNVERIFIED_MS", SC_SETTING_INT, FIELD(unverified_ms), 0, 86400000, "60000", "ms", NULL,
      "With Redis away, how long hits are served from memory unverified."},
-    {"EMBED_WAIT_MS", SC_SETTING_INT, FIELD(embed_timeout_ms), 1, 60000, "2000", "ms", NULL,
-     "Longest a question waits for its embedding before the LLM is asked without one."},
-    {"STORE_WAIT_MS", SC_SETTING_INT, FIELD(store_timeout_ms), 1, 60000, "250", "ms", NULL,
-     "Longest a question waits for Redis before it goes on without."},
-    {"LLM_WAIT_MS", SC_SETTING_INT, FIELD(llm_timeout_ms), 1, 600000, "60000", "ms", NULL,
-     "Longest a question waits for the LLM."},
     {"WORKERS", SC_SETTING_INT, FIELD(workers), 0, 256, "0", "threads", NULL,
      "Prefilter threads; 0: one for each processor."},
 #undef FIELD
@@ -69,6 +61,13 @@ sc_status sc_pipeline_open(const sc_pipeline_options *options, const sc_pipeline
     pipeline->options = *options;
     pipeline->parts = *parts;
     pipeline->dim = sc_embedder_provider(parts->embedder)->dim;
+    /* Answers are kept without a pause on a busy server: an invalidation that waited for a gap
+     * would starve. */
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&pipeline->keeping, &attr);
+    pthread_rwlockattr_destroy(&attr);
     /* Until the feed has come up nothing in memory can be vouched for. */
     atomic_store(&pipeline->feed_lost_ns, sc_now().ns);
 
@@ -94,6 +93,7 @@ void sc_pipeline_close(sc_pipeline *pipeline)
     sc_gather_close(pipeline->gather);
     sc_flights_close(pipeline->flights);
     sc_pipeline_metrics_close(pipeline->metrics);
+    pthread_rwlock_destroy(&pipeline->keeping);
     free(pipeline);
 }
 
@@ -116,27 +116,43 @@ sc_trust_state sc_pipeline_trust(sc_pipeline *pipeline)
 
 static void feed_put(void *context, sc_entry *entry, const float *vector)
 {
-    sc_pipeline *pipeline = context;
-    sc_status    status = sc_warm_put(pipeline->parts.warm, entry, vector);
-    (void)status; /* no room is no harm: the store still has it */
+    sc_pipeline_learn(context, entry, vector);
+}
+
+/* An entry that is gone because its time is up may still be wanted by a caller who prefers an
+ * expired answer to none; nobody else is served it. */
+static bool outlived(sc_pipeline *pipeline, const sc_digest *id)
+{
+    int64_t seconds = pipeline->options.limits.stale_seconds_max;
+    if (seconds == 0)
+        return false;
+    sc_wall   now = sc_wall_now();
+    sc_wall   then = {now.ms - seconds * 1000};
+    sc_entry *entry = sc_warm_exact(pipeline->parts.warm, id, then);
+    bool      expired = entry != NULL && entry->f.expires.ms <= now.ms;
+    sc_entry_unref(entry);
+    return expired;
 }
 
 static void feed_removed(void *context, const sc_digest *id)
 {
-    sc_pipeline *pipeline = context;
-    sc_warm_remove(pipeline->parts.warm, id, 0);
+    if (!outlived(context, id))
+        sc_pipeline_forget(context, id);
 }
 
+/* Somebody emptied the store: what the LLM is being asked meanwhile is of the time before. */
 static void feed_cleared(void *context)
 {
-    sc_pipeline *pipeline = context;
-    sc_warm_clear(pipeline->parts.warm);
+    sc_pipeline_invalidation_begins(context);
+    sc_pipeline_forget_all(context);
+    sc_pipeline_invalidation_ends(context);
 }
 
+/* Only the first loss counts: news of the same loss must not prolong what is served unverified. */
 static void feed_live(void *context, bool live)
 {
     sc_pipeline *pipeline = context;
-    if (!live)
+    if (!live && atomic_load(&pipeline->feed_live))
         atomic_store(&pipeline->feed_lost_ns, sc_now().ns);
     atomic_store_explicit(&pipeline->feed_live, live, memory_order_release);
 }

@@ -68,6 +68,7 @@ typedef struct sc_request {
     atomic_bool  _joined, _cancelled;
 } sc_request;
 
+/* Filled from the settings table, but for what other modules' settings say already. */
 typedef struct {
     /* Defaults of a question; used by whoever builds one. */
     double      max_distance;
@@ -76,14 +77,14 @@ typedef struct {
     const char *corpus_version;
     double      temperature;
 
-    sc_question_limits limits;
+    sc_question_limits limits; /* prompt_bytes_max: of src/prompt */
     int64_t            ttl_jitter_percent; /* an entry's life is shortened by up to this */
     int64_t            answer_bytes_max;   /* longer answers are given, not kept */
     enum { SC_VERIFY_FEED, SC_VERIFY_ALWAYS } verify;
     int64_t            unverified_ms;
-    int64_t            embed_timeout_ms;
-    int64_t            store_timeout_ms;
-    int64_t            llm_timeout_ms;
+    int64_t            embed_timeout_ms; /* of src/embed */
+    int64_t            store_timeout_ms; /* of src/store */
+    int64_t            llm_timeout_ms;   /* of src/llm */
     uint32_t           workers; /* prefilter threads; 0: one a processor */
 } sc_pipeline_options;
 
@@ -107,7 +108,8 @@ sc_store_feed sc_pipeline_feed(sc_pipeline *pipeline);
 /* Before the first request; borrowed. */
 void sc_pipeline_set_store(sc_pipeline *pipeline, sc_store *store);
 
-/* Every request has finished and the store is closed. NULL is welcome. */
+/* Every request has been released, every invalidation has finished, and the store is closed. NULL is
+ * welcome. */
 void sc_pipeline_close(sc_pipeline *pipeline);
 
 /* Checks and answers the question. A hit in memory ends before this returns. */
@@ -117,7 +119,8 @@ void sc_pipeline_answer(sc_pipeline *pipeline, sc_request *request);
  * been or is being called. The request must not have been released. */
 void sc_request_cancel(sc_request *request);
 
-/* Keeps the request and its answer beyond finished, until the matching unref. */
+/* Keeps the request and its answer beyond finished, until the matching unref. Also welcome between
+ * zero-initialising the request and handing it over. */
 void sc_request_ref(sc_request *request);
 void sc_request_unref(sc_request *request);
 

@@ -102,6 +102,10 @@ static bool serve_exact(sc_pipeline *pipeline, sc_request *request)
     sc_entry *entry = sc_warm_exact(pipeline->parts.warm, &request->_id, now);
     if (entry == NULL)
         return false;
+    if (!sc_may_serve(entry, &request->_scope, request->_canonical.guard)) {
+        sc_entry_unref(entry);
+        return false;
+    }
     sc_answer *answer = &request->answer;
     answer->source = SC_SOURCE_EXACT;
     answer->reason = SC_REASON_SAME_KEY;
@@ -167,7 +171,7 @@ void sc_pipeline_answer(sc_pipeline *pipeline, sc_request *request)
     assert(pipeline->store != NULL);
     request->_pipeline = pipeline;
     request->_started = sc_now();
-    atomic_init(&request->_refs, 1);
+    sc_request_ref(request); /* not a store: the caller may hold references from before */
     sc_arena_init(&request->_arena, ARENA_BYTES_MAX);
 
     sc_instant since = request->_started;

@@ -73,11 +73,14 @@ static void lap(sc_work *work)
 static void put_times(const sc_work *work, sc_request *request)
 {
     uint64_t *us = request->answer.step_us;
-    if (request == work->origin)
+    if (request == work->origin) {
         for (sc_step step = SC_STEP_EMBED; step < SC_STEP_COUNT; step++)
             us[step] = work->step_us[step];
-    else
+        /* Looked at by the request first, then by its flight. */
+        us[SC_STEP_EXACT] += work->step_us[SC_STEP_EXACT];
+    } else {
         us[SC_STEP_WAIT] = (uint64_t)sc_elapsed_us(request->_joined_at, sc_now());
+    }
 }
 
 static const sc_candidate *nearest_of(const sc_work *work)
@@ -126,10 +129,17 @@ static bool wants(sc_waiter *waiter, void *candidate)
     return sc_is_hit(hit->distance, request->question.max_distance);
 }
 
+static bool may_serve(const sc_work *work, const sc_entry *entry)
+{
+    return sc_may_serve(entry, &work->origin->_scope, work->origin->_canonical.guard);
+}
+
 /* Answers everyone for whom the hit is near enough; an exact one is for everyone. */
 static void serve(sc_work *work, sc_candidate *hit, sc_source source)
 {
     sc_link served;
+    if (!may_serve(work, hit->entry))
+        return;
     sc_list_init(&served);
     lap(work);
     sc_flights_take(work->pipeline->flights, &work->flight,
@@ -144,17 +154,31 @@ static void serve(sc_work *work, sc_candidate *hit, sc_source source)
 static void serve_exact(sc_work *work, sc_entry *entry)
 {
     sc_candidate hit = {.entry = entry};
-    serve(work, &hit, SC_SOURCE_EXACT);
+    if (sc_digest_equal(&entry->f.id, &work->origin->_id))
+        serve(work, &hit, SC_SOURCE_EXACT);
 }
 
 static sc_reason miss_reason(const sc_work *work, const sc_request *request)
 {
     if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
         return SC_REASON_NOT_LOOKED;
+    if (work->stale.entry != NULL &&
+        sc_is_hit(work->stale.distance, request->question.max_distance))
+        return SC_REASON_STALE;
     if (work->exact_only != SC_REASON_NONE)
         return work->exact_only;
     return sc_miss_reason(nearest_of(work), &work->gather.query.refused,
                           request->question.max_distance);
+}
+
+/* The candidate that the reason is about. */
+static const sc_candidate *reason_of(const sc_work *work, sc_reason reason)
+{
+    if (reason == SC_REASON_VOLATILE_DIFFERS)
+        return &work->gather.query.refused;
+    if (reason == SC_REASON_STALE && work->stale.entry != NULL)
+        return &work->stale;
+    return nearest_of(work);
 }
 
 static void put_miss(const sc_work *work, sc_request *request)
@@ -162,8 +186,7 @@ static void put_miss(const sc_work *work, sc_request *request)
     sc_answer *answer = &request->answer;
     answer->reason = miss_reason(work, request);
     answer->exact_only = work->exact_only;
-    put_nearest(answer, answer->reason == SC_REASON_VOLATILE_DIFFERS ? &work->gather.query.refused
-                                                                     : nearest_of(work));
+    put_nearest(answer, reason_of(work, answer->reason));
     put_times(work, request);
 }
 
@@ -172,15 +195,19 @@ static void put_miss(const sc_work *work, sc_request *request)
 /* Looked up once by each request already. Once more here, because between a request's look and its
  * flight another flight of the same question may have ended: without it that request would ask the
  * LLM again. */
-static void exact_done(sc_store_call *call)
+static void verify_done(sc_store_call *call)
 {
-    came_back(SC_CONTAINER(SC_CONTAINER(call, sc_store_verify, call), sc_work, verify));
+    sc_work *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_verify, call), sc_work, verify);
+    if (call->status == SC_OK && work->verify.fresh)
+        atomic_store(&work->verifying->verified_ns, sc_now().ns);
+    came_back(work);
 }
 
-static void verify_start(sc_work *work, const sc_entry *entry)
+static void verify_start(sc_work *work, sc_entry *entry)
 {
+    work->verifying = entry;
     work->verify = (sc_store_verify){
-        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = exact_done},
+        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = verify_done},
         .id = entry->f.id,
         .version = entry->f.version,
     };
@@ -188,17 +215,42 @@ static void verify_start(sc_work *work, const sc_entry *entry)
     work->pipeline->store->ops->verify(work->pipeline->store, &work->verify);
 }
 
+/* A copy that memory had and that may not be served: the nearest one is named in the reply. */
+static void note_stale(sc_work *work, const sc_candidate *copy)
+{
+    if (work->stale.entry != NULL)
+        return;
+    work->stale = *copy;
+    sc_entry_ref(copy->entry);
+}
+
 /* What the verification means for the copy; drops it from memory when it is stale. */
-static bool verify_outcome(sc_work *work)
+static bool verify_outcome(sc_work *work, const sc_candidate *copy)
 {
     sc_pipeline *pipeline = work->pipeline;
-    if (work->verify.call.status == SC_OK) {
-        if (!work->verify.fresh)
-            sc_warm_remove(pipeline->parts.warm, &work->verify.id, work->verify.version);
-        return work->verify.fresh;
-    }
+    sc_entry    *entry = copy->entry;
+    bool         asked = work->verify.call.status == SC_OK;
+    if (asked && work->verify.fresh)
+        return true;
     sc_trust_state trust = sc_pipeline_trust(pipeline);
-    return sc_trust_unverified(&trust, sc_now());
+    if (!asked && sc_trust_unverified(&trust, atomic_load(&entry->verified_ns), sc_now()))
+        return true;
+    if (asked)
+        sc_warm_remove(pipeline->parts.warm, &entry->f.id, entry->f.version);
+    note_stale(work, copy);
+    return false;
+}
+
+/* Asks the store about the copy, or takes it as it is when memory may be believed. */
+static outcome trust_or_verify(sc_work *work, sc_entry *entry)
+{
+    sc_trust_state trust = sc_pipeline_trust(work->pipeline);
+    begin(work);
+    if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
+        verify_start(work, entry);
+    else
+        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
+    return park(work);
 }
 
 static outcome exact(sc_work *work)
@@ -210,13 +262,7 @@ static outcome exact(sc_work *work)
     if (entry == NULL)
         return STEP_NEXT;
     work->kept = entry;
-    sc_trust_state trust = sc_pipeline_trust(pipeline);
-    begin(work);
-    if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
-        verify_start(work, entry);
-    else
-        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
-    return park(work);
+    return trust_or_verify(work, entry);
 }
 
 static outcome exact_after(sc_work *work)
@@ -225,7 +271,7 @@ static outcome exact_after(sc_work *work)
     if (entry == NULL)
         return STEP_NEXT;
     work->kept = NULL;
-    if (verify_outcome(work))
+    if (verify_outcome(work, &(sc_candidate){.entry = entry}))
         serve_exact(work, entry);
     sc_entry_unref(entry);
     return STEP_NEXT;
@@ -266,6 +312,7 @@ static void get_done(sc_store_call *call)
 static void get_start(sc_work *work)
 {
     work->looked = true;
+    work->id_changes = sc_pipeline_changes_of(work->pipeline, &work->origin->_id);
     work->get = (sc_store_get){
         .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = get_done},
         .id = work->origin->_id,
@@ -304,12 +351,17 @@ static void publish_embed(void *context)
         work->exact_only = SC_REASON_NOT_EMBEDDABLE;
 }
 
-/* An entry that only the store had: memory should have it next time. */
-static void warm_up(sc_work *work, sc_entry *entry)
+static const float *vector_of(const sc_work *work)
 {
-    const float *vector = work->exact_only == SC_REASON_NONE ? work->vector : NULL;
-    sc_status    status = sc_warm_put(work->pipeline->parts.warm, entry, vector);
-    (void)status; /* no room is no harm: the store still has it */
+    return work->exact_only == SC_REASON_NONE ? work->vector : NULL;
+}
+
+/* An entry that only the store had: memory should have it next time. */
+static void warm_up(sc_work *work)
+{
+    sc_entry *entry = work->get.found;
+    if (entry != NULL && may_serve(work, entry))
+        sc_pipeline_recall(work->pipeline, entry, vector_of(work), work->id_changes);
 }
 
 static outcome embed_after(sc_work *work)
@@ -318,8 +370,7 @@ static outcome embed_after(sc_work *work)
         return STEP_NEXT;
     if (embeddable(work))
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_embed, work);
-    if (work->get.found != NULL)
-        warm_up(work, work->get.found);
+    warm_up(work);
     return STEP_NEXT;
 }
 
@@ -387,17 +438,9 @@ static bool somebody_wants(sc_work *work, const sc_candidate *hit)
 
 static outcome verify(sc_work *work)
 {
-    work->verifying = compares(work) && work->gather.query.hits_used != 0 &&
-                      somebody_wants(work, &work->warm_hits[0]);
-    if (!work->verifying)
-        return STEP_NEXT;
-    sc_trust_state trust = sc_pipeline_trust(work->pipeline);
-    begin(work);
-    if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
-        verify_start(work, work->warm_hits[0].entry);
-    else
-        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
-    return park(work);
+    work->checking = compares(work) && work->gather.query.hits_used != 0 &&
+                     somebody_wants(work, &work->warm_hits[0]);
+    return work->checking ? trust_or_verify(work, work->warm_hits[0].entry) : STEP_NEXT;
 }
 
 /* The nearest was stale: the next one moves up. */
@@ -410,15 +453,23 @@ static void drop_nearest(sc_work *work)
     work->warm_hits[query->hits_used] = (sc_candidate){0};
 }
 
+/* Published before it is served: who joins in between is in one of the two looks. */
 static outcome verify_after(sc_work *work)
 {
-    if (work->verifying && !verify_outcome(work)) {
+    sc_candidate *nearest = &work->warm_hits[0];
+    bool          fresh = work->checking && verify_outcome(work, nearest);
+    if (work->checking && !fresh && work->verify.call.status == SC_OK) {
         drop_nearest(work);
         return STEP_AGAIN;
     }
-    if (work->verifying)
-        serve(work, &work->warm_hits[0], SC_SOURCE_WARM);
     sc_flights_publish(work->pipeline->flights, &work->flight, publish_warm, work);
+    /* Nobody wanted it a moment ago; somebody may have joined who does. A store that did not answer
+     * for the nearest would not answer for the next. */
+    sc_trust_state trust = sc_pipeline_trust(work->pipeline);
+    if (!work->checking && work->warm_count != 0)
+        fresh = sc_trust_copy(&trust) == SC_TRUST_SERVE;
+    if (fresh)
+        serve(work, nearest, SC_SOURCE_WARM);
     return STEP_NEXT;
 }
 
@@ -432,6 +483,7 @@ static void search_done(sc_store_call *call)
 static void search_start(sc_work *work)
 {
     const sc_question *question = &work->origin->question;
+    work->all_changes = atomic_load(&work->pipeline->changes);
     work->search = (sc_store_search){
         .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = search_done},
         .scope = work->origin->_scope,
@@ -462,10 +514,23 @@ static void publish_found(void *context)
     work->found_count = work->search.found_count;
 }
 
+/* The store was asked for this scope and these volatile values; what it gave is looked at once more. */
+static void drop_foreign(sc_work *work)
+{
+    sc_store_search *search = &work->search;
+    size_t           kept = 0;
+    for (size_t i = 0; i < search->found_count; i++)
+        if (may_serve(work, search->found[i].entry))
+            search->found[kept++] = search->found[i];
+        else
+            sc_entry_unref(search->found[i].entry);
+    search->found_count = kept;
+}
+
 static outcome confirm_after(sc_work *work)
 {
-    if (work->get.found != NULL)
-        warm_up(work, work->get.found);
+    warm_up(work);
+    drop_foreign(work);
     if (work->search.found_count == 0)
         return STEP_NEXT;
     sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
@@ -526,22 +591,30 @@ static outcome ask(sc_work *work)
     sc_pipeline *pipeline = work->pipeline;
     if (work->kind == SC_WORK_LOOK_ONLY)
         return not_found(work);
-    work->invalidations = atomic_load(&pipeline->invalidations);
+    if (atomic_load(&work->flight.landed))
+        return STEP_END; /* nobody waits any more, and nothing has been paid for yet */
+    work->epoch = sc_pipeline_epoch(pipeline);
     begin(work);
-    sc_flight_ref(&work->flight);
     llm_start(work);
     atomic_store(&work->asked, true);
     /* The last waiter may have left before the call could be cancelled. */
     if (atomic_load(&work->flight.landed))
         pipeline->parts.llm->cancel(pipeline->parts.llm, &work->llm);
-    outcome parked = park(work);
-    sc_flight_unref(pipeline->flights, &work->flight);
-    return parked;
+    return park(work);
+}
+
+/* A caller can only try again later, whatever it was that the LLM sent instead of an answer; the
+ * error's text tells what. */
+static sc_status outward(sc_status status)
+{
+    return status == SC_CORRUPT || status == SC_TOO_LARGE || status == SC_MISMATCH ? SC_UNAVAILABLE
+                                                                                   : status;
 }
 
 static outcome ask_after(sc_work *work)
 {
-    const sc_llm_call *llm = &work->llm;
+    sc_llm_call *llm = &work->llm;
+    llm->status = outward(llm->status);
     uint64_t           us = (uint64_t)sc_elapsed_us(work->step_started, sc_now());
     sc_pipeline_count_llm(work->pipeline->metrics, llm->status, us,
                           (uint64_t)llm->prompt_tokens + llm->completion_tokens);
@@ -576,9 +649,7 @@ static bool good(const sc_work *work)
     const sc_llm_call *llm = &work->llm;
     return llm->status == SC_OK && llm->answer != NULL && llm->answer->len != 0 &&
            llm->answer->len <= (size_t)work->pipeline->options.answer_bytes_max &&
-           sc_str_equal(sc_str_of(llm->finish_reason), SC_STR("stop")) &&
-           /* What was invalidated while the LLM was thinking must not come back. */
-           work->invalidations == atomic_load(&work->pipeline->invalidations);
+           sc_str_equal(sc_str_of(llm->finish_reason), SC_STR("stop"));
 }
 
 /* Shortened at random: entries written together should not expire together, since each
@@ -632,25 +703,41 @@ static void put_done(sc_store_call *call)
     sc_flight_unref(work->pipeline->flights, &work->flight);
 }
 
-static outcome keep(sc_work *work)
+static void put_start(sc_work *work)
 {
-    sc_pipeline *pipeline = work->pipeline;
-    if (!good(work))
-        return STEP_NEXT;
-    sc_flights_publish(pipeline->flights, &work->flight, publish_keeper, work);
-    if (work->keeper == NULL)
-        return STEP_NEXT;
-    work->kept = entry_of(work);
-    if (work->kept == NULL)
-        return STEP_NEXT;
-    warm_up(work, work->kept);
     work->put = (sc_store_put){
-        .call = {.deadline = in_ms(pipeline->options.store_timeout_ms), .done = put_done},
+        .call = {.deadline = in_ms(work->pipeline->options.store_timeout_ms), .done = put_done},
         .entry = work->kept,
-        .vector = work->exact_only == SC_REASON_NONE ? work->vector : NULL,
+        .vector = vector_of(work),
     };
     sc_flight_ref(&work->flight);
-    pipeline->store->ops->put(pipeline->store, &work->put);
+    work->pipeline->store->ops->put(work->pipeline->store, &work->put);
+}
+
+/* What was invalidated while the LLM was thinking must not come back. */
+static void keep_unless_invalidated(sc_work *work, sc_entry *entry)
+{
+    sc_pipeline *pipeline = work->pipeline;
+    pthread_rwlock_rdlock(&pipeline->keeping);
+    if (sc_pipeline_same_epoch(pipeline, work->epoch)) {
+        work->kept = sc_entry_ref(entry);
+        sc_pipeline_learn(pipeline, entry, vector_of(work));
+        put_start(work);
+    }
+    pthread_rwlock_unlock(&pipeline->keeping);
+}
+
+static outcome keep(sc_work *work)
+{
+    if (!good(work))
+        return STEP_NEXT;
+    sc_flights_publish(work->pipeline->flights, &work->flight, publish_keeper, work);
+    sc_entry *entry = work->keeper == NULL ? NULL : entry_of(work);
+    if (entry == NULL)
+        return STEP_NEXT;
+    atomic_store(&entry->verified_ns, sc_now().ns);
+    keep_unless_invalidated(work, entry);
+    sc_entry_unref(entry);
     return STEP_NEXT;
 }
 
@@ -665,7 +752,7 @@ static void finish_answered(sc_work *work, sc_request *request, sc_source source
     answer->stored = work->kept != NULL;
     if (work->kept != NULL)
         answer->entry = sc_entry_ref(work->kept);
-    else
+    else if (llm->answer != NULL)
         answer->text = sc_blob_ref(llm->answer);
     memcpy(answer->finish_reason, llm->finish_reason, sizeof answer->finish_reason);
     memcpy(answer->answered_by, llm->answered_by, sizeof answer->answered_by);
@@ -687,13 +774,22 @@ static bool finish_stale(sc_work *work, sc_request *request)
         return false;
     sc_wall   then = {sc_wall_now().ms - seconds * 1000};
     sc_entry *entry = sc_warm_exact(pipeline->parts.warm, &work->origin->_id, then);
-    if (entry == NULL)
-        return false;
     sc_candidate hit = {.entry = entry};
-    request->answer.stale = true;
-    finish_hit(work, request, &hit, SC_SOURCE_EXACT);
+    bool         served = entry != NULL && may_serve(work, entry);
+    if (served) {
+        request->answer.stale = true;
+        finish_hit(work, request, &hit, SC_SOURCE_EXACT);
+    }
     sc_entry_unref(entry);
-    return true;
+    return served;
+}
+
+/* What the failure is to those who still wait: they have not left, and they have not asked for
+ * something that is not there. */
+static sc_status failure_of(const sc_llm_call *llm)
+{
+    return llm->status == SC_CANCELLED || llm->status == SC_NOT_FOUND ? SC_UNAVAILABLE
+                                                                      : llm->status;
 }
 
 static outcome reply(sc_work *work)
@@ -709,7 +805,7 @@ static outcome reply(sc_work *work)
             finish_answered(work, request, source);
             source = SC_SOURCE_JOINED;
         } else if (!finish_stale(work, request)) {
-            finish_failed(work, request, work->llm.status, &work->llm.error);
+            finish_failed(work, request, failure_of(&work->llm), &work->llm.error);
         }
     }
     return STEP_END;
@@ -820,6 +916,7 @@ void sc_work_release(sc_flight *flight)
     sc_entry_unref(work->gather.query.refused.entry);
     sc_entry_unref(work->get.found);
     sc_entry_unref(work->kept);
+    sc_entry_unref(work->stale.entry);
     sc_blob_unref(work->llm.answer);
     if (work->keeper != NULL)
         sc_request_unref(work->keeper);
@@ -829,21 +926,21 @@ void sc_work_release(sc_flight *flight)
 
 /* ---- joiners --------------------------------------------------------------------------------------------------- */
 
-/* One request's look at what a flight has found so far; runs under the flight's lock. */
+/* One request's look at what a flight has found so far. */
 typedef struct {
     sc_work     *work;
     sc_request  *request;
-    sc_candidate hit; /* with a reference */
+    sc_candidate hit; /* with a reference, or NULL */
     sc_source    source;
 } joiner;
 
-static bool joiner_hits(sc_waiter *waiter, void *context)
+/* Under the flight's lock. */
+static void joiner_looks(void *context)
 {
-    joiner  *look = context;
-    sc_work *work = look->work;
-    if (waiter != &look->request->_waiter)
-        return false;
-    const sc_candidate *hit = NULL;
+    joiner       *look = context;
+    sc_work      *work = look->work;
+    sc_waiter    *waiter = &look->request->_waiter;
+    sc_candidate *hit = NULL;
     if (work->warm_count != 0 && wants(waiter, &work->warm_hits[0])) {
         hit = &work->warm_hits[0];
         look->source = SC_SOURCE_WARM;
@@ -852,10 +949,40 @@ static bool joiner_hits(sc_waiter *waiter, void *context)
         look->source = SC_SOURCE_REDIS;
     }
     if (hit == NULL)
-        return false;
+        return;
     look->hit = *hit;
     sc_entry_ref(hit->entry);
-    return true;
+}
+
+/* The flight may have found it a minute ago, and be waiting for the LLM since. */
+static bool still_there(const joiner *look)
+{
+    const sc_pipeline     *pipeline = look->work->pipeline;
+    const sc_entry_fields *f = &look->hit.entry->f;
+    if (f->expires.ms <= sc_wall_now().ms || !may_serve(look->work, look->hit.entry))
+        return false;
+    if (look->source == SC_SOURCE_REDIS)
+        return atomic_load(&pipeline->changes) == look->work->all_changes;
+    return sc_warm_version(pipeline->parts.warm, &f->id) == f->version;
+}
+
+static bool is_joiner(sc_waiter *waiter, void *context)
+{
+    const joiner *look = context;
+    return waiter == &look->request->_waiter;
+}
+
+static void joiner_takes(joiner *look)
+{
+    sc_work *work = look->work;
+    sc_link  served;
+    sc_list_init(&served);
+    sc_flights_take(work->pipeline->flights, &work->flight, is_joiner, look, &served);
+    if (sc_list_empty(&served))
+        return;
+    sc_list_pop_front(&served);
+    count_use(work->pipeline, look->hit.entry);
+    finish_hit(work, look->request, &look->hit, look->source);
 }
 
 void sc_work_serve_joiner(sc_work *work, sc_request *request)
@@ -864,14 +991,9 @@ void sc_work_serve_joiner(sc_work *work, sc_request *request)
     /* A copy that wants verification is not worth an extra round trip here: the flight goes on. */
     if (sc_trust_copy(&trust) != SC_TRUST_SERVE)
         return;
-    joiner  look = {.work = work, .request = request};
-    sc_link served;
-    sc_list_init(&served);
-    sc_flights_take(work->pipeline->flights, &work->flight, joiner_hits, &look, &served);
-    if (sc_list_empty(&served))
-        return;
-    sc_list_pop_front(&served);
-    count_use(work->pipeline, look.hit.entry);
-    finish_hit(work, request, &look.hit, look.source);
+    joiner look = {.work = work, .request = request};
+    sc_flights_publish(work->pipeline->flights, &work->flight, joiner_looks, &look);
+    if (look.hit.entry != NULL && still_there(&look))
+        joiner_takes(&look);
     sc_entry_unref(look.hit.entry);
 }

@@ -4,8 +4,13 @@
  * operation it was parked on. Its waiters are requests. */
 #pragma once
 
+#include <pthread.h>
+
 #include "src/pipeline/gather.h"
 #include "src/pipeline/pipeline.h"
+
+/* More changes than that during one question make some copies be fetched again. */
+enum { SC_CHANGES_SLOTS = 1024 };
 
 /* What a flight is for; questions that want different things do not share one. */
 typedef enum {
@@ -27,14 +32,17 @@ typedef struct sc_work {
     sc_step    step;
     sc_instant step_started;
     uint64_t   step_us[SC_STEP_COUNT];
-    uint64_t   invalidations; /* seen when the LLM was asked */
+    uint64_t   epoch;       /* when the LLM was asked */
+    uint32_t   id_changes;  /* of the exact key, when the store was asked for it */
+    uint64_t   all_changes; /* when the store was searched */
 
     /* Operations under way, and one for the step that starts them. */
     atomic_uint      pending;
     atomic_bool      embedded; /* the embedding call has come back */
     atomic_bool      asked;    /* the LLM call may be cancelled */
     bool             looked;   /* the store was asked for the exact key */
-    bool             verifying;
+    bool             checking; /* whether the nearest copy in memory may be served */
+    sc_entry        *verifying; /* the copy that the store is asked about */
     sc_embed_call    embed;
     sc_gather_call   gather;
     sc_store_get     get;
@@ -43,6 +51,7 @@ typedef struct sc_work {
     sc_store_put     put;
     sc_llm_call      llm;
 
+    sc_candidate stale; /* the nearest copy in memory that the store did not confirm; a reference */
     sc_request *keeper; /* whose time to live and tags the entry takes; a reference, or NULL */
     sc_entry   *kept;   /* the stored answer; a reference, or NULL */
 
@@ -66,10 +75,38 @@ struct sc_pipeline {
     sc_pipeline_metrics *metrics;
 
     /* Any thread. */
-    atomic_bool      feed_live;
-    _Atomic int64_t  feed_lost_ns;
-    atomic_uint_fast64_t invalidations; /* begun and ended ones, counted each */
+    atomic_bool          feed_live;
+    _Atomic int64_t      feed_lost_ns;
+    atomic_uint_fast64_t invalidations; /* begun */
+    atomic_uint          invalidating;  /* under way */
+    atomic_uint_fast64_t changes;       /* of any entry */
+    atomic_uint          changes_of[SC_CHANGES_SLOTS]; /* of the ids that fall on the slot */
+
+    /* Shared: an answer goes to memory and store. Alone: an invalidation begins. So an answer is
+     * either there for the invalidation to find, or sees that it has begun. */
+    pthread_rwlock_t keeping;
 };
+
+/* ---- what may have changed between a read and the use of what was read; in changes.c ---- */
+
+/* Names the time between two invalidations; 0 while one is under way. */
+uint64_t sc_pipeline_epoch(const sc_pipeline *pipeline);
+/* No invalidation was under way then, and none has begun since. */
+bool sc_pipeline_same_epoch(const sc_pipeline *pipeline, uint64_t epoch);
+void sc_pipeline_invalidation_begins(sc_pipeline *pipeline);
+void sc_pipeline_invalidation_ends(sc_pipeline *pipeline);
+
+/* A count that differs once the entry of that id was written, replaced or removed in between (and,
+ * seldom, for no reason). */
+uint32_t sc_pipeline_changes_of(const sc_pipeline *pipeline, const sc_digest *id);
+
+/* Memory is told of the newest there is: an entry's writing, or its end. */
+void sc_pipeline_learn(sc_pipeline *pipeline, sc_entry *entry, const float *vector);
+void sc_pipeline_forget(sc_pipeline *pipeline, const sc_digest *id);
+void sc_pipeline_forget_all(sc_pipeline *pipeline);
+
+/* Memory is told of what was read from the store some time ago, when changes_of its id were seen. */
+void sc_pipeline_recall(sc_pipeline *pipeline, sc_entry *entry, const float *vector, uint32_t seen);
 
 /* For sc_flights_options. */
 sc_flight *sc_work_make(void *pipeline, sc_waiter *first);

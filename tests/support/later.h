@@ -1,0 +1,14 @@
+/* later.h - runs functions after a delay, on threads of its own: how a fake is slow. */
+#pragma once
+
+#include <stdint.h>
+
+typedef struct later later;
+
+later *later_open(unsigned threads);
+
+/* Runs what waits, at once, then ends the threads. */
+void later_close(later *of);
+
+/* Any thread. */
+void later_post(later *of, int64_t delay_us, void (*run)(void *argument), void *argument);
