@@ -1,22 +1,37 @@
 #include "src/text/json.h"
 
-/* Deepest nesting of brackets outside strings; what is not JSON may give any number. */
-static size_t depth_of(sc_str text)
+/* What a tree of the text would be at most; what is not JSON may give any numbers. */
+typedef struct {
+    size_t depth, values;
+} shape;
+
+/* Behind the closing quote of the string whose opening quote is at `at`. */
+static size_t skip_string(sc_str text, size_t at)
 {
-    size_t depth = 0, deepest = 0;
-    bool   quoted = false;
+    for (at++; at < text.len && text.ptr[at] != '"'; at++)
+        if (text.ptr[at] == '\\')
+            at++;
+    return at;
+}
+
+static shape shape_of(sc_str text)
+{
+    shape  found = {0, 1};
+    size_t depth = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        if (quoted && c == '\\')
-            i++;
-        else if (c == '"')
-            quoted = !quoted;
-        else if (!quoted && (c == '[' || c == '{'))
-            deepest = ++depth > deepest ? depth : deepest;
-        else if (!quoted && (c == ']' || c == '}') && depth > 0)
+        if (c == '"') {
+            i = skip_string(text, i);
+        } else if (c == '[' || c == '{') {
+            found.values++;
+            found.depth = ++depth > found.depth ? depth : found.depth;
+        } else if (c == ',' || c == ':') {
+            found.values++;
+        } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
+        }
     }
-    return deepest;
+    return found;
 }
 
 sc_status sc_json_parse(sc_str text, size_t bytes_max, json_t **out, sc_error *error)
@@ -25,8 +40,14 @@ sc_status sc_json_parse(sc_str text, size_t bytes_max, json_t **out, sc_error *e
     *out = NULL;
     if (text.len > bytes_max)
         return sc_fail(error, SC_TOO_LARGE, "JSON of %zu bytes, at most %zu", text.len, bytes_max);
-    if (depth_of(text) > SC_JSON_DEPTH_MAX)
+    shape all = shape_of(text);
+    if (all.values > SC_JSON_VALUES_MAX)
+        return sc_fail(error, SC_TOO_LARGE, "JSON of more than %d values", SC_JSON_VALUES_MAX);
+    if (all.depth > SC_JSON_DEPTH_MAX)
         return sc_fail(error, SC_TOO_LARGE, "JSON nested more than %d deep", SC_JSON_DEPTH_MAX);
+    /* jansson takes a NUL after a value for the end of the text. */
+    if (text.len != 0 && memchr(text.ptr, '\0', text.len) != NULL)
+        return sc_fail(error, SC_CORRUPT, "JSON with a NUL byte");
     *out = json_loadb(text.ptr == NULL ? "" : text.ptr, text.len, JSON_DECODE_ANY, &cause);
     if (*out == NULL)
         return sc_fail(error, SC_CORRUPT, "not JSON at byte %d", cause.position);

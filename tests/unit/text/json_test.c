@@ -24,12 +24,37 @@ static void depth_and_size_are_bounded(void **state)
     assert_true(sc_json_valid(SC_STR("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[\"")));
 }
 
+/* 16 MB of "[],[],..." would take a gigabyte. */
+static void the_number_of_values_is_bounded(void **state)
+{
+    (void)state;
+    static char text[3 * SC_JSON_VALUES_MAX];
+    json_t     *value;
+    sc_error    error = {0};
+    size_t      len = 0;
+    text[len++] = '[';
+    while (len < sizeof text - 4) {
+        memcpy(text + len, "[],", 3);
+        len += 3;
+    }
+    memcpy(text + len, "1]", 2);
+    assert_int_equal(sc_json_parse((sc_str){text, len + 2}, sizeof text, &value, &error), SC_TOO_LARGE);
+    assert_null(value);
+    memcpy(text + 300000, "1]", 2);
+    assert_int_equal(sc_json_parse((sc_str){text, 300001}, sizeof text, &value, &error), SC_CORRUPT);
+    /* Commas in strings are no values. */
+    memset(text, ',', sizeof text);
+    text[0] = text[sizeof text - 1] = '"';
+    assert_true(sc_json_valid((sc_str){text, sizeof text}));
+}
+
 static void what_is_not_json_is_refused(void **state)
 {
     (void)state;
     const char *const texts[] = {"", "{", "{} {}", "nul", "'a'", "[1,]", "\"\xff\"", "NaN"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_false(sc_json_valid(sc_str_of(texts[i])));
+    assert_false(sc_json_valid(SC_STR("0\0"))); /* a NUL is not the end of the text */
     assert_true(sc_json_valid(SC_STR("{\"type\":\"json_object\"}")));
     assert_true(sc_json_valid(SC_STR(" 1 ")));
 }
@@ -53,6 +78,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(depth_and_size_are_bounded),
+        cmocka_unit_test(the_number_of_values_is_bounded),
         cmocka_unit_test(what_is_not_json_is_refused),
         cmocka_unit_test(a_string_comes_back_as_it_went_out),
     };
