@@ -52,3 +52,11 @@ void sc_http_headers_free(sc_http_headers *headers)
     curl_slist_free_all(headers->list);
     free(headers);
 }
+
+size_t sc_http_headers_count(const sc_http_headers *headers)
+{
+    size_t count = 0;
+    for (const struct curl_slist *at = headers->list; at != NULL; at = at->next)
+        count++;
+    return count;
+}

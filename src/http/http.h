@@ -85,7 +85,8 @@ void sc_http_cancel(sc_http *http, sc_http_request *request);
  * Errors: SC_INVALID for a line with a control character, SC_NO_MEMORY. */
 SC_MUST_CHECK sc_status sc_http_headers_make(const char *const *lines, size_t count,
                                              sc_http_headers **out);
-void sc_http_headers_free(sc_http_headers *headers); /* NULL is welcome */
+void   sc_http_headers_free(sc_http_headers *headers); /* NULL is welcome */
+size_t sc_http_headers_count(const sc_http_headers *headers);
 
 /* A lane bounds the requests of one user of the loop, so that hundreds of slow chat completions
  * never stand in the way of an embedding. What waits for its turn holds no connection. */
