@@ -1,8 +1,8 @@
 /* metrics.h - counters and latency histograms, since start and over the last minute.
  *
  * Recording takes a few relaxed atomic additions and no lock. `now` is an argument, so
- * tests need no sleep. A minute is a ring of slices: what is read covers the last 55 to
- * 60 seconds. Any thread; a zeroed counter or histogram is ready for use. */
+ * tests need no sleep. A minute is a ring of slices: what is read covers the last 60 to
+ * 65 seconds. Any thread; a zeroed counter or histogram is ready for use. */
 #pragma once
 
 #include <stdatomic.h>
@@ -31,7 +31,7 @@ enum { SC_BUCKETS = 16 * 29 };
 
 typedef struct {
     _Atomic int64_t      epoch;
-    atomic_uint_fast32_t buckets[SC_BUCKETS];
+    atomic_uint_fast64_t buckets[SC_BUCKETS]; /* 32 bits would be full after a day of 50 000 a second */
     atomic_uint_fast64_t sum_us;
     atomic_uint_fast64_t max_us;
 } sc_histogram_slice;

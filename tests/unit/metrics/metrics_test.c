@@ -1,3 +1,6 @@
+#include <math.h>
+#include <pthread.h>
+
 #include "tests/support/cmocka.h"
 
 #include "src/metrics/expose.h"
@@ -55,6 +58,48 @@ static void the_minute_forgets_and_the_total_does_not(void **state)
     assert_int_equal(sc_histogram_count(&histogram), 1);
 }
 
+static void every_value_lands_within_the_error(void **state)
+{
+    (void)state;
+    for (uint64_t us = 1; us < (uint64_t)1 << 32; us = us + us / 7 + 1) {
+        static sc_histogram one;
+        memset(&one, 0, sizeof one);
+        sc_histogram_record(&one, us, at_seconds(1));
+        sc_histogram_record(&one, us * 40, at_seconds(1)); /* so that the maximum hides nothing */
+        sc_summary all = sc_histogram_summary(&one, SC_SINCE_START, at_seconds(1));
+        assert_true(fabs(all.p50_us - (double)us) <= (double)us * 0.032);
+    }
+}
+
+enum { THREADS = 4, RECORDS = 50000 };
+static sc_histogram shared_histogram;
+static sc_counter   shared_counter;
+
+static void *record_many(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < RECORDS; i++) {
+        sc_histogram_record(&shared_histogram, (uint64_t)i % 1000, at_seconds(i / 1000));
+        sc_counter_add(&shared_counter, 2, at_seconds(i / 1000));
+    }
+    return NULL;
+}
+
+/* Requests that no tier accounts for: the sum in Stats would not be the requests. */
+static void threads_lose_nothing_of_the_total(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record_many, NULL), 0);
+    for (int i = 0; i < THREADS; i++) {
+        (void)sc_histogram_summary(&shared_histogram, SC_LAST_MINUTE, at_seconds(i));
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(sc_histogram_count(&shared_histogram), THREADS * RECORDS);
+    assert_int_equal(sc_counter_total(&shared_counter), 2 * THREADS * RECORDS);
+}
+
 /* Prometheus refuses a scrape whose buckets shrink or whose lines are malformed. */
 static void exposition_is_cumulative_and_well_formed(void **state)
 {
@@ -84,6 +129,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles_are_within_the_stated_error),
+        cmocka_unit_test(every_value_lands_within_the_error),
+        cmocka_unit_test(threads_lose_nothing_of_the_total),
         cmocka_unit_test(extreme_values_stay_in_the_table),
         cmocka_unit_test(the_minute_forgets_and_the_total_does_not),
         cmocka_unit_test(exposition_is_cumulative_and_well_formed),
