@@ -94,6 +94,23 @@ static sc_status ask_cached(sc_asker *asker, const char *prompt)
     return outcome.status;
 }
 
+/* Waits until the server has the answer; a test that fails shows what the servers had to say. */
+static void await_cached(sc_world *here, size_t server, const char *prompt)
+{
+    enum { TRIES = 10000 };
+    for (int tries = 0; ask_cached(here->askers[server], prompt) != SC_OK; tries++) {
+        if (tries == TRIES) {
+            for (size_t i = 0; i < here->servers_count; i++) {
+                char *log = sc_test_server_log(here->servers[i]);
+                print_message("log of server %zu:\n%s\n", i, log);
+                free(log);
+            }
+            fail_msg("'%s' never reached server %zu", prompt, server);
+        }
+        usleep(500);
+    }
+}
+
 /* A wrong answer that somebody took back would go on being served by the server next door. */
 static void what_one_invalidated_the_other_stops_serving(void **state)
 {
@@ -103,8 +120,7 @@ static void what_one_invalidated_the_other_stops_serving(void **state)
         char prompt[64];
         snprintf(prompt, sizeof prompt, "Is version %d out?", round);
         assert_int_equal(sc_ask_source(here->askers[0], prompt), SEMCACHE__V1__SOURCE__SOURCE_LLM);
-        while (ask_cached(here->askers[1], prompt) != SC_OK)
-            usleep(500);
+        await_cached(here, 1, prompt);
         assert_true(invalidate_model(here->askers[0], "gpt-4o-mini") >= 1);
         assert_int_equal(ask_cached(here->askers[0], prompt), SC_NOT_FOUND);
         sc_instant start = sc_now();
@@ -125,8 +141,7 @@ static void with_verification_the_other_stops_at_once(void **state)
         char prompt[64];
         snprintf(prompt, sizeof prompt, "Is edition %d out?", round);
         assert_int_equal(sc_ask_source(here->askers[0], prompt), SEMCACHE__V1__SOURCE__SOURCE_LLM);
-        while (ask_cached(here->askers[1], prompt) != SC_OK)
-            usleep(500);
+        await_cached(here, 1, prompt);
         assert_true(invalidate_model(here->askers[0], "gpt-4o-mini") >= 1);
         assert_int_equal(ask_cached(here->askers[1], prompt), SC_NOT_FOUND);
     }
@@ -138,8 +153,7 @@ static void a_new_server_starts_with_what_redis_has(void **state)
     sc_world *here = need(state);
     assert_int_equal(sc_ask_source(here->askers[0], "What is known already?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
-    while (ask_cached(here->askers[1], "What is known already?") != SC_OK)
-        usleep(500);
+    await_cached(here, 1, "What is known already?");
     size_t added = sc_world_add(here, NULL);
     sc_stats_response *first = sc_ask_stats(here->askers[0]);
     assert_in_range(await_warm(here->askers[added], first->warm->entries, 2000), 0, 2000);
