@@ -417,6 +417,23 @@ void sc_config_close(sc_config *config)
     free(config);
 }
 
+static bool is_guarded(const sc_config *config, sc_str name)
+{
+    for (size_t i = 0; i < config->slots_count; i++)
+        if (config->slots[i].guarded && compare_name(config->slots[i].row, name) == NAME)
+            return true;
+    return false;
+}
+
+void sc_config_wipe_environment(const sc_config *config, char *const *environment)
+{
+    for (; environment != NULL && *environment != NULL; environment++) {
+        char *equals = strchr(*environment, '=');
+        if (equals != NULL && is_guarded(config, (sc_str){*environment, (size_t)(equals - *environment)}))
+            explicit_bzero(equals + 1, strlen(equals + 1));
+    }
+}
+
 sc_config_mode sc_config_get_mode(const sc_config *config)
 {
     return config->mode;

@@ -48,6 +48,10 @@ SC_MUST_CHECK sc_status sc_config_open(const sc_config_sources *sources,
                                        sc_error *error);
 void                    sc_config_close(sc_config *config);
 
+/* Overwrites with NULs the secrets (and URLs with a password) that came from environment, whose
+ * strings would else be in every core dump and in /proc. Before other threads start. */
+void sc_config_wipe_environment(const sc_config *config, char *const *environment);
+
 sc_config_mode sc_config_get_mode(const sc_config *config);
 
 /* Appends what a PRINT mode or HELP shows. */

@@ -232,6 +232,28 @@ static void a_secret_is_never_shown(void **state)
     unlink(path);
 }
 
+/* The environment's strings stay in memory, and so in every core dump. */
+static void secrets_can_be_wiped_from_the_environment(void **state)
+{
+    (void)state;
+    char              key[] = "API_KEY=hunter2", url[] = "SOME_URL=redis://u:hunter2@h", plain[] = "TOP_K=7";
+    char             *environment[] = {key, url, plain, NULL};
+    options           got;
+    sc_config        *config;
+    sc_error          error = {0};
+    sc_config_part    part = {&table, &got};
+    sc_config_sources sources = {0, NULL, environment, NULL};
+    assert_int_equal(sc_config_open(&sources, &part, 1, &config, &error), SC_OK);
+    sc_config_wipe_environment(config, environment);
+    assert_string_equal(key, "API_KEY=");
+    assert_memory_equal(key + 8, "\0\0\0\0\0\0\0", 7);
+    assert_string_equal(url, "SOME_URL=");
+    assert_string_equal(plain, "TOP_K=7");
+    assert_string_equal(got.key, "hunter2");
+    assert_string_equal(got.url, "redis://u:hunter2@h");
+    sc_config_close(config);
+}
+
 static void the_effective_values_name_their_source(void **state)
 {
     (void)state;
@@ -338,6 +360,7 @@ int main(void)
         cmocka_unit_test(an_empty_value_is_absent_except_as_a_flag),
         cmocka_unit_test(a_mistake_is_named_with_value_and_bounds),
         cmocka_unit_test(a_secret_is_never_shown),
+        cmocka_unit_test(secrets_can_be_wiped_from_the_environment),
         cmocka_unit_test(the_effective_values_name_their_source),
         cmocka_unit_test(help_comes_even_when_a_setting_is_wrong),
         cmocka_unit_test(the_readme_table_has_a_row_for_each_setting),
