@@ -3,7 +3,7 @@
 
 #include "client/cli/cli.h"
 
-enum { QUESTION_COLUMNS = 40, MATCH_COLUMNS = 32, LINE_COLUMNS = 107, SEEDS = 3 };
+enum { QUESTION_COLUMNS = 40, MATCH_COLUMNS = 44, LINE_COLUMNS = 119, SEEDS = 3 };
 
 static const char *const seeds[SEEDS] = {
     "What is our refund policy?",
