@@ -123,10 +123,27 @@ static void decompose(int32_t c, points *out)
         add_point(out, parts[i]);
 }
 
+/* What most characters are, even in texts of other languages: no table is asked. */
+static void add_ascii(points *out, int32_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        c |= 0x20;
+    else if (is_space(c))
+        c = ' ';
+    else if (is_invisible(c))
+        return;
+    out->at[out->used++] = c;
+    out->marks = 0;
+}
+
 static void decompose_text(sc_str text, points *out)
 {
     const utf8proc_uint8_t *in = (const utf8proc_uint8_t *)text.ptr;
     for (size_t at = 0; at < text.len;) {
+        if (in[at] < 0x80) {
+            add_ascii(out, in[at++]);
+            continue;
+        }
         int32_t c;
         ssize_t n = utf8proc_iterate(in + at, (ssize_t)(text.len - at), &c);
         at += n > 0 ? (size_t)n : 1;

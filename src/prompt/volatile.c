@@ -168,6 +168,13 @@ typedef struct {
     bool hex_run;
 } traits;
 
+/* First bytes of UTF-8 characters among which there are digits (Nd) of some script. Not those of
+ * Latin, Greek, Cyrillic, Hebrew, CJK and Hangul letters and of typographic punctuation. */
+static bool leads_digits(unsigned char c)
+{
+    return (c >= 0xD9 && c <= 0xE1) || c == 0xEA || c >= 0xEF;
+}
+
 static bool is_hex(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -180,7 +187,7 @@ static traits traits_of(sc_str text)
     unsigned run = 0;
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
-        seen.digit |= (c >= '0' && c <= '9') || c >= 0x80;
+        seen.digit |= (c >= '0' && c <= '9') || leads_digits(c);
         run = is_hex(c) ? run + 1 : 0;
         seen.hex_run |= run >= RUN;
     }
