@@ -14,8 +14,6 @@ static const sc_setting rows[] = {
      "Embeddings upstream when it is not OPENAI_BASE_URL; OPENAI_API_KEY is not sent there."},
     {"EMBEDDING_API_KEY", SC_SETTING_SECRET, FIELD(endpoint.api_key), 0, 4095, NULL, "", NULL,
      "Key for embeddings."},
-    {"EMBEDDING_API_KEY_FILE", SC_SETTING_TEXT, FIELD(endpoint.api_key_file), 1, 4095, NULL, "", NULL,
-     "File that holds that key."},
     {"EMBEDDING_TIMEOUT_MS", SC_SETTING_INT, FIELD(gather.timeout_ms), 1, 600000, "5000", "ms", NULL,
      "Longest wait for one batch, retries included."},
     {"EMBEDDING_RETRIES", SC_SETTING_INT, FIELD(retries), 0, 10, "2", "", NULL,

@@ -1,14 +1,12 @@
 #include "src/http/endpoint.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/text/json.h"
 
-enum { URL_BYTES_MAX = 2048, KEY_BYTES_MAX = 4096, ERROR_BODY_BYTES_MAX = 64 * 1024 };
+enum { URL_BYTES_MAX = 2048, KEY_BYTES_MAX = 4095, ERROR_BODY_BYTES_MAX = 64 * 1024 };
 
 /* ---- the URL ---- */
 
@@ -61,52 +59,19 @@ static sc_status make_url(const char *base, const char *path, char **out, sc_err
 
 /* ---- the key ---- */
 
-static sc_status read_key_file(const char *path, char *key, sc_error *error)
-{
-    sc_status status = SC_OK;
-    int       fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t   n = fd < 0 ? -1 : read(fd, key, KEY_BYTES_MAX);
-    if (n < 0)
-        status = sc_fail(error, SC_INVALID, "key file %s: %s", path, strerror(errno));
-    else if (n == KEY_BYTES_MAX)
-        status = sc_fail(error, SC_INVALID, "key file %s: longer than %d bytes", path,
-                         KEY_BYTES_MAX - 1);
-    while (status == SC_OK && n > 0 && (unsigned char)key[n - 1] <= ' ')
-        n--;
-    if (status == SC_OK && n == 0)
-        status = sc_fail(error, SC_INVALID, "key file %s: empty", path);
-    key[status == SC_OK ? n : 0] = '\0';
-    if (fd >= 0)
-        close(fd);
-    return status;
-}
-
-static sc_status find_key(const sc_endpoint_options *options, char *key, sc_error *error)
-{
-    key[0] = '\0';
-    if (options->api_key_file != NULL)
-        return read_key_file(options->api_key_file, key, error);
-    if (options->api_key == NULL)
-        return SC_OK;
-    size_t len = strlen(options->api_key);
-    if (len >= KEY_BYTES_MAX)
-        return sc_fail(error, SC_INVALID, "the API key is longer than %d bytes", KEY_BYTES_MAX - 1);
-    memcpy(key, options->api_key, len + 1);
-    return SC_OK;
-}
-
 bool sc_endpoint_has_key(const sc_endpoint_options *options)
 {
-    return options->api_key_file != NULL || (options->api_key != NULL && options->api_key[0] != '\0');
+    return options->api_key != NULL && options->api_key[0] != '\0';
 }
 
 static sc_status make_headers(const char *key, sc_http_headers **out, sc_error *error)
 {
     char        line[KEY_BYTES_MAX + 32];
     const char *lines[] = {"Content-Type: application/json", line};
-    memcpy(line, "Authorization: Bearer ", sizeof "Authorization: Bearer ");
-    strncat(line, key, KEY_BYTES_MAX);
-    sc_status status = sc_http_headers_make(lines, key[0] == '\0' ? 1 : 2, out);
+    if (key != NULL && strlen(key) > KEY_BYTES_MAX)
+        return sc_fail(error, SC_INVALID, "the API key is longer than %d bytes", KEY_BYTES_MAX);
+    snprintf(line, sizeof line, "Authorization: Bearer %s", key == NULL ? "" : key);
+    sc_status status = sc_http_headers_make(lines, key == NULL ? 1 : 2, out);
     explicit_bzero(line, sizeof line);
     if (status == SC_INVALID)
         return sc_fail(error, status, "the API key contains a control character");
@@ -123,25 +88,22 @@ static void warn_of_plain_text(const char *url, bool has_key)
 sc_status sc_endpoint_open(const sc_endpoint_options *own, const sc_endpoint_options *shared,
                            const char *path, sc_endpoint *out, sc_error *error)
 {
-    char                key[KEY_BYTES_MAX];
-    sc_endpoint_options merged = *shared;
+    sc_endpoint_options from = *shared;
     *out = (sc_endpoint){0};
     if (own != NULL && own->base_url != NULL)
-        merged = *own;
+        from = *own;
     else if (own != NULL && sc_endpoint_has_key(own))
-        merged = (sc_endpoint_options){shared->base_url, own->api_key, own->api_key_file};
-    if (merged.base_url == NULL)
+        from.api_key = own->api_key;
+    if (from.base_url == NULL)
         return sc_fail(error, SC_INVALID, "base URL: not set");
-    sc_status status = find_key(&merged, key, error);
+    bool      has_key = sc_endpoint_has_key(&from);
+    sc_status status = make_url(from.base_url, path, &out->url, error);
     if (status == SC_OK)
-        status = make_url(merged.base_url, path, &out->url, error);
+        status = make_headers(has_key ? from.api_key : NULL, &out->headers, error);
     if (status == SC_OK)
-        status = make_headers(key, &out->headers, error);
-    if (status == SC_OK)
-        warn_of_plain_text(out->url, key[0] != '\0');
+        warn_of_plain_text(out->url, has_key);
     else
         sc_endpoint_close(out);
-    explicit_bzero(key, sizeof key);
     return status;
 }
 
@@ -177,10 +139,8 @@ static void name_error(const sc_http_request *request, char *name, size_t room)
     const char   *code = json_string_value(json_object_get(inner, "code"));
     const char   *type = json_string_value(json_object_get(inner, "type"));
     const char   *found = is_identifier(code) ? code : is_identifier(type) ? type : NULL;
-    if (found != NULL && strlen(found) + 3 < room) {
-        strcpy(name, ", ");
-        strcat(name, found);
-    }
+    if (found != NULL)
+        snprintf(name, room, ", %s", found);
     json_decref(root);
 }
 

@@ -7,7 +7,6 @@
 typedef struct {
     const char *base_url;
     const char *api_key;
-    const char *api_key_file; /* read once, at open; wins over api_key */
 } sc_endpoint_options;
 
 typedef struct {
@@ -24,7 +23,6 @@ SC_MUST_CHECK sc_status sc_endpoint_open(const sc_endpoint_options *own,
                                          sc_endpoint *out, sc_error *error);
 void sc_endpoint_close(sc_endpoint *endpoint);
 
-/* Is there a key, given or in a file? */
 bool sc_endpoint_has_key(const sc_endpoint_options *options);
 
 /* What a finished request says about the upstream: SC_OK for a 2xx reply, SC_INVALID when it

@@ -7,8 +7,6 @@ static const sc_setting rows[] = {
      NULL, "Any OpenAI-compatible server, with or without /v1 at the end."},
     {"OPENAI_API_KEY", SC_SETTING_SECRET, FIELD(openai.api_key), 0, 4095, NULL, "", NULL,
      "Key for OPENAI_BASE_URL."},
-    {"OPENAI_API_KEY_FILE", SC_SETTING_TEXT, FIELD(openai.api_key_file), 1, 4095, NULL, "", NULL,
-     "File that holds the key; wins over OPENAI_API_KEY."},
     {"UPSTREAM_CONNECTIONS_MAX", SC_SETTING_INT, FIELD(loop.connections_max), 1, 65536, "1024", "", NULL,
      "Connections to all upstreams together."},
     {"UPSTREAM_CONNECT_TIMEOUT_MS", SC_SETTING_INT, FIELD(loop.connect_timeout_ms), 1, 600000, "5000",

@@ -9,8 +9,6 @@ static const sc_setting rows[] = {
      "Chat upstream when it is not OPENAI_BASE_URL; OPENAI_API_KEY is not sent there."},
     {"LLM_API_KEY", SC_SETTING_SECRET, FIELD(endpoint.api_key), 0, 4095, NULL, "", NULL,
      "Key for chat."},
-    {"LLM_API_KEY_FILE", SC_SETTING_TEXT, FIELD(endpoint.api_key_file), 1, 4095, NULL, "", NULL,
-     "File that holds that key."},
     {"LLM_TIMEOUT_MS", SC_SETTING_INT, FIELD(timeout_ms), 1, 3600000, "60000", "ms", NULL,
      "Longest wait for an answer of the model; a caller's deadline may be shorter."},
     {"LLM_STREAM", SC_SETTING_BOOL, FIELD(stream), 0, 0, "off", "", NULL,
