@@ -24,7 +24,7 @@ typedef struct {
     /* Under lock. */
     sc_breaker_state state;
     unsigned         failures; /* in a row */
-    sc_instant       probe_at; /* OPEN: when a probe may go; HALF_OPEN: when a lost probe is given up */
+    sc_instant       probe_at; /* OPEN: when a probe may go; HALF_OPEN: when another may */
     uint64_t         opened;   /* times it opened */
 } sc_breaker;
 

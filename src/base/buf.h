@@ -33,7 +33,7 @@ sc_status sc_buf_printf(sc_buf *buf, const char *format, ...) SC_PRINTF(2, 3);
 /* Drops the first n bytes (a parser's consumed input). */
 void sc_buf_consume(sc_buf *buf, size_t n);
 
-/* Hands the bytes over (malloc'd, NUL-terminated, never NULL unless failed); the buffer is empty. */
+/* Hands the bytes over (malloc'd, NUL-terminated, NULL only when failed); the buffer is empty. */
 char *sc_buf_take(sc_buf *buf, size_t *len);
 
 static inline sc_str sc_buf_view(const sc_buf *buf)

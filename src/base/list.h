@@ -13,7 +13,8 @@ typedef struct sc_link {
 
 #define SC_CONTAINER(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
-#define SC_LIST_EACH(item, head) for (sc_link *item = (head)->next; item != (head); item = item->next)
+#define SC_LIST_EACH(item, head)                                                                   \
+    for (sc_link *item = (head)->next; item != (head); item = item->next)
 
 /* Allows the item to be removed while walking. */
 #define SC_LIST_EACH_SAFE(item, after, head)                                                       \

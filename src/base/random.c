@@ -4,7 +4,7 @@
 
 #include "src/base/clock.h"
 
-/* splitmix64 (Steele, Lea, Flood 2014): one add and three multiplies, and any seed is a good one. */
+/* splitmix64 (Steele, Lea, Flood 2014): an add, two multiplies, and any seed is a good one. */
 uint64_t sc_random_u64(void)
 {
     static _Thread_local uint64_t state;

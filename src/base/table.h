@@ -30,7 +30,8 @@ void *sc_table_get(const sc_table *table, const sc_digest *key);
 
 /* Sets key to value (not NULL); *old, when not NULL, receives what was there before, or NULL.
  * Errors: SC_NO_MEMORY, and the table is as before. */
-SC_MUST_CHECK sc_status sc_table_put(sc_table *table, const sc_digest *key, void *value, void **old);
+SC_MUST_CHECK sc_status sc_table_put(sc_table *table, const sc_digest *key, void *value,
+                                     void **old);
 
 /* Takes the key out; gives what was there, or NULL. */
 void *sc_table_remove(sc_table *table, const sc_digest *key);

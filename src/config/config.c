@@ -378,7 +378,8 @@ static sc_status load(sc_config *config, const sc_config_sources *sources, sc_er
 {
     sc_status status = load_flags(config, sources, error);
     /* Help is needed most when something is set wrong. */
-    if (status != SC_OK || (config->mode != SC_CONFIG_RUN && config->mode != SC_CONFIG_PRINT_VALUES))
+    if (status != SC_OK ||
+        (config->mode != SC_CONFIG_RUN && config->mode != SC_CONFIG_PRINT_VALUES))
         return status;
     status = load_environment(config, sources->environment, error);
     if (status == SC_OK)
@@ -429,7 +430,8 @@ void sc_config_wipe_environment(const sc_config *config, char *const *environmen
 {
     for (; environment != NULL && *environment != NULL; environment++) {
         char *equals = strchr(*environment, '=');
-        if (equals != NULL && is_guarded(config, (sc_str){*environment, (size_t)(equals - *environment)}))
+        if (equals != NULL &&
+            is_guarded(config, (sc_str){*environment, (size_t)(equals - *environment)}))
             explicit_bzero(equals + 1, strlen(equals + 1));
     }
 }

@@ -26,7 +26,7 @@ typedef struct {
     int          argc;
     char *const *argv;        /* [argc], argv[0] is not looked at; NULL: no flags */
     char *const *environment; /* NULL-terminated NAME=VALUE; NULL: none */
-    const char  *env_file;    /* read if it exists, usually ".env"; NULL: none. --env-file replaces it */
+    const char  *env_file;    /* read if it is there (".env"); NULL: none. --env-file replaces it */
 } sc_config_sources;
 
 /* What the flags ask the program to do. */

@@ -17,7 +17,9 @@ void sc_flag_name(const char *name, char *into)
 {
     size_t used = (size_t)snprintf(into, SC_FLAG_BYTES, "--");
     for (; *name != '\0' && used + 1 < SC_FLAG_BYTES; name++)
-        into[used++] = *name == '_' ? '-' : *name >= 'A' && *name <= 'Z' ? (char)(*name | 0x20) : *name;
+        into[used++] = *name == '_'                   ? '-'
+                       : *name >= 'A' && *name <= 'Z' ? (char)(*name | 0x20)
+                                                      : *name;
     into[used] = '\0';
 }
 
@@ -112,7 +114,8 @@ static void markdown_row(const sc_setting *row, sc_buf *out)
     sc_buf_init(&bounds, VALUE_BYTES_MAX);
     sc_buf_append(&bounds, "", 0);
     sc_value_bounds(row, &bounds);
-    sc_buf_printf(out, "| `%s%s` | `", row->name, row->type == SC_SETTING_SECRET ? "`, `…_FILE" : "");
+    sc_buf_printf(out, "| `%s%s` | `", row->name,
+                  row->type == SC_SETTING_SECRET ? "`, `…_FILE" : "");
     show_flag(row, out);
     sc_buf_str(out, SC_STR("` | "));
     if (row->fallback != NULL && row->fallback[0] != '\0') {
@@ -151,7 +154,8 @@ static void print_env(const sc_config *config, sc_buf *out)
     for (size_t i = 0; i < config->slots_count; i++) {
         const sc_slot *slot = &config->slots[i];
         if (slot->table != section)
-            sc_buf_printf(out, "%s# ---- %s ----\n", section == NULL ? "" : "\n", slot->table->title);
+            sc_buf_printf(out, "%s# ---- %s ----\n", section == NULL ? "" : "\n",
+                          slot->table->title);
         section = slot->table;
         if (slot->repeated)
             continue;

@@ -10,17 +10,26 @@ typedef struct {
     kind        kind;
     const char *word;
     int64_t     factor; /* microseconds or bytes */
-    bool        shown;
 } suffix;
 
 /* Largest first within a kind: the order in which sc_quantity_show tries them. */
 static const suffix suffixes[] = {
-    {TIME, "d", 86400000000, true}, {TIME, "h", 3600000000, true}, {TIME, "m", 60000000, true},
-    {TIME, "s", 1000000, true},     {TIME, "ms", 1000, true},      {TIME, "us", 1, true},
-    {BYTES, "TiB", 1LL << 40, true}, {BYTES, "GiB", 1LL << 30, true}, {BYTES, "MiB", 1LL << 20, true},
-    {BYTES, "KiB", 1LL << 10, true}, {BYTES, "TB", 1000000000000, false},
-    {BYTES, "GB", 1000000000, false}, {BYTES, "MB", 1000000, false}, {BYTES, "kB", 1000, false},
-    {BYTES, "B", 1, true},           {BYTES, "bytes", 1, false},
+    {TIME, "d", 86400000000},
+    {TIME, "h", 3600000000},
+    {TIME, "m", 60000000},
+    {TIME, "s", 1000000},
+    {TIME, "ms", 1000},
+    {TIME, "us", 1},
+    {BYTES, "TiB", 1LL << 40},
+    {BYTES, "TB", 1000000000000},
+    {BYTES, "GiB", 1LL << 30},
+    {BYTES, "GB", 1000000000},
+    {BYTES, "MiB", 1LL << 20},
+    {BYTES, "MB", 1000000},
+    {BYTES, "KiB", 1LL << 10},
+    {BYTES, "kB", 1000},
+    {BYTES, "B", 1},
+    {BYTES, "bytes", 1},
 };
 enum { SUFFIXES_COUNT = sizeof suffixes / sizeof suffixes[0] };
 
@@ -93,7 +102,7 @@ void sc_quantity_show(int64_t value, const char *unit, char *out)
         return;
     }
     for (size_t i = 0; i < SUFFIXES_COUNT; i++)
-        if (suffixes[i].shown && suffixes[i].kind == own->kind && base % suffixes[i].factor == 0) {
+        if (suffixes[i].kind == own->kind && base % suffixes[i].factor == 0) {
             snprintf(out, SC_QUANTITY_BYTES, "%" PRId64 "%s", base / suffixes[i].factor,
                      suffixes[i].word);
             return;

@@ -25,7 +25,8 @@ static sc_status read_real(const char *text, double *out)
 
 static sc_status read_bool(const char *text, bool *out)
 {
-    static const char *const words[2][4] = {{"false", "no", "off", "0"}, {"true", "yes", "on", "1"}};
+    static const char *const words[2][4] = {{"false", "no", "off", "0"},
+                                            {"true", "yes", "on", "1"}};
     for (size_t yes = 0; yes < 2; yes++)
         for (size_t i = 0; i < 4; i++)
             if (strcasecmp(text, words[yes][i]) == 0) {

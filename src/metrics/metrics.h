@@ -30,8 +30,9 @@ uint64_t sc_counter_minute(const sc_counter *counter, sc_instant now);
 enum { SC_BUCKETS = 16 * 29 };
 
 typedef struct {
-    _Atomic int64_t      epoch;
-    atomic_uint_fast64_t buckets[SC_BUCKETS]; /* 32 bits would be full after a day of 50 000 a second */
+    _Atomic int64_t epoch;
+    /* 64 bits: 32 would be full after a day of 50 000 a second. */
+    atomic_uint_fast64_t buckets[SC_BUCKETS];
     atomic_uint_fast64_t sum_us;
     atomic_uint_fast64_t max_us;
 } sc_histogram_slice;

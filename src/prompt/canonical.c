@@ -117,7 +117,8 @@ sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena, 
         status = take_values(canon, text, arena, &list, &left, error);
     }
     if (status == SC_NO_MEMORY)
-        return sc_fail(error, status, "no memory to canonicalise a prompt of %zu bytes", prompt.len);
+        return sc_fail(error, status, "no memory to canonicalise a prompt of %zu bytes",
+                       prompt.len);
     if (status != SC_OK)
         return status;
     /* A prompt that is nothing but values keeps them: "" or "," would be everybody's text. */

@@ -14,7 +14,12 @@
 #include "src/base/status.h"
 #include "src/base/str.h"
 
-typedef enum { SC_VOLATILE_TIME, SC_VOLATILE_UUID, SC_VOLATILE_NUMBER, SC_VOLATILE_CLASSES } sc_volatile_class;
+typedef enum {
+    SC_VOLATILE_TIME,
+    SC_VOLATILE_UUID,
+    SC_VOLATILE_NUMBER,
+    SC_VOLATILE_CLASSES
+} sc_volatile_class;
 
 typedef struct {
     sc_volatile_class cls;
@@ -45,6 +50,6 @@ void                    sc_canon_close(sc_canon *canon);
 /* Canonicalises prompt (valid UTF-8 without NUL; the caller has checked). Any thread.
  * Takes about twice the prompt's bytes from the arena, 16 times when it is all values. A prompt
  * that is nothing but values gives them, and keeps them in its text.
- * Errors: SC_TOO_LARGE when a pattern passes its match limit, SC_NO_MEMORY when the arena is full. */
+ * Errors: SC_TOO_LARGE when a pattern passes its match limit, SC_NO_MEMORY for a full arena. */
 SC_MUST_CHECK sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena,
                                        sc_canonical *out, sc_error *error);

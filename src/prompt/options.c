@@ -3,18 +3,19 @@
 #define FIELD(member) SC_SETTING_FIELD(sc_prompt_options, member)
 
 static const sc_setting rows[] = {
-    {"PROMPT_BYTES_MAX", SC_SETTING_INT, FIELD(prompt_bytes_max), 1, 16 << 20, "64KiB", "bytes", NULL,
-     "Longest user prompt; a longer one is refused."},
+    {"PROMPT_BYTES_MAX", SC_SETTING_INT, FIELD(prompt_bytes_max), 1, 16 << 20, "64KiB", "bytes",
+     NULL, "Longest user prompt; a longer one is refused."},
     {"VOLATILE_TIME", SC_SETTING_CHOICE, FIELD(canon.match[SC_VOLATILE_TIME]), 0, 0, "ignore", "",
-     "ignore|match", "Must ISO dates and timestamps be the same for two questions to share an answer?"},
+     "ignore|match",
+     "Must ISO dates and timestamps be the same for two questions to share an answer?"},
     {"VOLATILE_UUID", SC_SETTING_CHOICE, FIELD(canon.match[SC_VOLATILE_UUID]), 0, 0, "match", "",
      "ignore|match", "Must UUIDs be the same?"},
-    {"VOLATILE_NUMBER", SC_SETTING_CHOICE, FIELD(canon.match[SC_VOLATILE_NUMBER]), 0, 0, "match", "",
-     "ignore|match", "Must numbers of six digits or more be the same?"},
-    {"VOLATILE_TIME_PATTERN", SC_SETTING_TEXT, FIELD(canon.patterns[SC_VOLATILE_TIME]), 0, 4096, NULL,
-     "", NULL, "PCRE2 pattern for dates and times in lower-case text; `off` for none."},
-    {"VOLATILE_UUID_PATTERN", SC_SETTING_TEXT, FIELD(canon.patterns[SC_VOLATILE_UUID]), 0, 4096, NULL,
-     "", NULL, "The same for UUIDs."},
+    {"VOLATILE_NUMBER", SC_SETTING_CHOICE, FIELD(canon.match[SC_VOLATILE_NUMBER]), 0, 0, "match",
+     "", "ignore|match", "Must numbers of six digits or more be the same?"},
+    {"VOLATILE_TIME_PATTERN", SC_SETTING_TEXT, FIELD(canon.patterns[SC_VOLATILE_TIME]), 0, 4096,
+     NULL, "", NULL, "PCRE2 pattern for dates and times in lower-case text; `off` for none."},
+    {"VOLATILE_UUID_PATTERN", SC_SETTING_TEXT, FIELD(canon.patterns[SC_VOLATILE_UUID]), 0, 4096,
+     NULL, "", NULL, "The same for UUIDs."},
     {"VOLATILE_NUMBER_PATTERN", SC_SETTING_TEXT, FIELD(canon.patterns[SC_VOLATILE_NUMBER]), 0, 4096,
      NULL, "", NULL, "The same for long numbers."},
 };

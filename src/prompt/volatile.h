@@ -7,7 +7,7 @@
 
 typedef struct sc_matcher sc_matcher;
 
-/* patterns as in sc_canon_options. Errors: SC_INVALID with class, offset and problem; SC_NO_MEMORY. */
+/* patterns as in sc_canon_options. Errors: SC_INVALID with class, offset, problem; SC_NO_MEMORY. */
 SC_MUST_CHECK sc_status sc_matcher_open(const char *const patterns[SC_VOLATILE_CLASSES],
                                         sc_matcher **out, sc_error *error);
 void                    sc_matcher_close(sc_matcher *matcher);

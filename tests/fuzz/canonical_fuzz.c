@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const sc_canon *canon(void)
 {
     static sc_canon *opened;
-    const sc_canon_options options = {.match = {[SC_VOLATILE_UUID] = true, [SC_VOLATILE_NUMBER] = true}};
+    const sc_canon_options options = {
+        .match = {[SC_VOLATILE_UUID] = true, [SC_VOLATILE_NUMBER] = true}};
     if (opened == NULL && sc_canon_open(&options, &opened, NULL) != SC_OK)
         assert(!"the built-in patterns compile");
     return opened;

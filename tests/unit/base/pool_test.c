@@ -61,7 +61,8 @@ static void a_full_queue_refuses_at_once(void **state)
     job_init(&waiting[1]);
     job_init(&refused);
     assert_int_equal(
-        sc_pool_open(&(sc_pool_options){.name = "one", .threads = 1, .queue_max = 2}, &pool), SC_OK);
+        sc_pool_open(&(sc_pool_options){.name = "one", .threads = 1, .queue_max = 2}, &pool),
+        SC_OK);
     pthread_mutex_lock(&held.gate);
     assert_int_equal(sc_pool_post(pool, &held.task), SC_OK);
     while (sc_pool_waiting(pool) != 0)
@@ -85,7 +86,8 @@ static void a_task_posted_by_a_task_runs_before_close_returns(void **state)
     job_init(&first);
     job_init(&second);
     assert_int_equal(
-        sc_pool_open(&(sc_pool_options){.name = "two", .threads = 2, .queue_max = 4}, &pool), SC_OK);
+        sc_pool_open(&(sc_pool_options){.name = "two", .threads = 2, .queue_max = 4}, &pool),
+        SC_OK);
     first.pool = pool;
     first.next = &second.task;
     assert_int_equal(sc_pool_post(pool, &first.task), SC_OK);

@@ -36,8 +36,9 @@ static void a_cut_text_ends_with_a_whole_character(void **state)
             sc_fail(&error, SC_INVALID, "%0*d%s%s%s%s", padding, 0, characters[c], characters[c],
                     characters[c], characters[c]);
             size_t room = SC_ERROR_TEXT_BYTES - 1;
-            size_t whole = (size_t)padding >= room ? room
-                                                   : (size_t)padding + (room - (size_t)padding) / width * width;
+            size_t whole = (size_t)padding >= room
+                               ? room
+                               : (size_t)padding + (room - (size_t)padding) / width * width;
             size_t full = (size_t)padding + 4 * width;
             assert_int_equal(strlen(error.text), whole < full ? whole : full);
         }

@@ -126,7 +126,9 @@ static void a_later_source_wins(void **state)
     assert_int_equal(do_run(&both), SC_OK);
     assert_int_equal(both.got.top_k, 20);
     assert_float_equal(both.got.threshold, 0.2, 0);
-    run all = {.file = "TOP_K=10\n", .environment = {A("TOP_K=20")}, .argv = {A("p"), A("--top-k"), A("30")}};
+    run all = {.file = "TOP_K=10\n",
+               .environment = {A("TOP_K=20")},
+               .argv = {A("p"), A("--top-k"), A("30")}};
     assert_int_equal(do_run(&all), SC_OK);
     assert_int_equal(all.got.top_k, 30);
 }
@@ -165,7 +167,8 @@ static const struct {
     {"--top-k=0", NULL, "TOP_K=0 is out of bounds: 1..64 entries"},
     {"--top-k=65", NULL, "TOP_K=65 is out of bounds: 1..64 entries"},
     {"--top-k=abc", NULL, "TOP_K=abc is not a whole number: 1..64 entries"},
-    {"--top-k=99999999999999999999", NULL, "TOP_K=99999999999999999999 is out of bounds: 1..64 entries"},
+    {"--top-k=99999999999999999999", NULL,
+     "TOP_K=99999999999999999999 is out of bounds: 1..64 entries"},
     {"--top-k", NULL, "--top-k needs a value"},
     {"--threshold=2.1", NULL, "THRESHOLD=2.1 is out of bounds: 0..2"},
     {"--threshold=nan", NULL, "THRESHOLD=nan is not a number: 0..2"},
@@ -216,7 +219,8 @@ static void a_secret_is_never_shown(void **state)
     snprintf(path, sizeof path, "%s.key", env_path);
     snprintf(flag, sizeof flag, "--api-key-file=%s", path);
     write_file(path, "sk-hunter2\n");
-    run r = {.argv = {A("p"), flag, A("--print-settings")}, .environment = {A("SOME_URL=redis://u:hunter2@h:1")}};
+    run r = {.argv = {A("p"), flag, A("--print-settings")},
+             .environment = {A("SOME_URL=redis://u:hunter2@h:1")}};
     assert_int_equal(do_run(&r), SC_OK);
     assert_string_equal(r.got.key, "sk-hunter2");
     assert_string_equal(r.got.url, "redis://u:hunter2@h:1");
@@ -236,7 +240,7 @@ static void a_secret_is_never_shown(void **state)
 static void secrets_can_be_wiped_from_the_environment(void **state)
 {
     (void)state;
-    char              key[] = "API_KEY=hunter2", url[] = "SOME_URL=redis://u:hunter2@h", plain[] = "TOP_K=7";
+    char key[] = "API_KEY=hunter2", url[] = "SOME_URL=redis://u:hunter2@h", plain[] = "TOP_K=7";
     char             *environment[] = {key, url, plain, NULL};
     options           got;
     sc_config        *config;
@@ -286,11 +290,13 @@ static void the_readme_table_has_a_row_for_each_setting(void **state)
     (void)state;
     run r = {.argv = {A("p"), A("--print-settings=markdown")}};
     assert_int_equal(do_run(&r), SC_OK);
-    assert_non_null(strstr(r.printed, "### First\n\n| variable | flag | default | bounds | what it is |\n"
-                                      "|---|---|---|---|---|\n| `SOME_URL` | `--some-url` |"));
-    assert_non_null(strstr(r.printed, "| `BYTES_MAX` | `--bytes-max` | `64KiB` | 1B..1TB | How much. |\n") ||
-                    strstr(r.printed, "| `BYTES_MAX` | `--bytes-max` | `64KiB` | 1B.."));
-    assert_non_null(strstr(r.printed, "| `MATCH` | `--match` | `ignore` | ignore\\|match | Or \\| not. |\n"));
+    assert_non_null(strstr(r.printed,
+                           "### First\n\n| variable | flag | default | bounds | what it is |\n"
+                           "|---|---|---|---|---|\n| `SOME_URL` | `--some-url` |"));
+    assert_non_null(
+        strstr(r.printed, "| `BYTES_MAX` | `--bytes-max` | `64KiB` | 1B..1TB | How much. |\n"));
+    assert_non_null(
+        strstr(r.printed, "| `MATCH` | `--match` | `ignore` | ignore\\|match | Or \\| not. |\n"));
 }
 
 /* An example that the program itself refuses. */

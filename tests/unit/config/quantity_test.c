@@ -64,7 +64,8 @@ static void numbers_with_units_mean_what_they_say(void **state)
 static void what_is_shown_reads_back_as_the_same(void **state)
 {
     (void)state;
-    static const int64_t     values[] = {0, 1, -1, 7, 1000, 1024, 1536, 65536, 3600000, 86400000, 1 << 30, INT64_MAX, INT64_MIN};
+    static const int64_t values[] = {0,     1,       -1,       7,       1000,      1024,     1536,
+                                     65536, 3600000, 86400000, 1 << 30, INT64_MAX, INT64_MIN};
     static const char *const units[] = {"us", "ms", "s", "bytes", "entries", ""};
     for (size_t u = 0; u < 6; u++)
         for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

@@ -108,7 +108,8 @@ static void many_threads_share_an_entry(void **state)
     sc_entry_fields fields = some_fields(NULL, 0);
     sc_entry       *entry = sc_entry_make(&fields);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, hold_and_let_go, sc_entry_ref(entry)), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_and_let_go, sc_entry_ref(entry)),
+                         0);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&entry->refs), 1);

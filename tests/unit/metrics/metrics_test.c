@@ -108,9 +108,20 @@ static void exposition_is_cumulative_and_well_formed(void **state)
     sc_histogram_record(&histogram, 40, at_seconds(1));
     sc_histogram_record(&histogram, 900, at_seconds(1));
     sc_metric rows[] = {
-        {.name = "a_total", .labels = "k=\"x\"", .help = "A.", .kind = SC_METRIC_COUNTER, .value = 2},
-        {.name = "a_total", .labels = "k=\"y\"", .help = "A.", .kind = SC_METRIC_COUNTER, .value = 3},
-        {.name = "d_seconds", .labels = "", .help = "D.", .kind = SC_METRIC_HISTOGRAM,
+        {.name = "a_total",
+         .labels = "k=\"x\"",
+         .help = "A.",
+         .kind = SC_METRIC_COUNTER,
+         .value = 2},
+        {.name = "a_total",
+         .labels = "k=\"y\"",
+         .help = "A.",
+         .kind = SC_METRIC_COUNTER,
+         .value = 3},
+        {.name = "d_seconds",
+         .labels = "",
+         .help = "D.",
+         .kind = SC_METRIC_HISTOGRAM,
          .histogram = &histogram},
     };
     sc_buf out;

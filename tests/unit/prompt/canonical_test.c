@@ -65,7 +65,8 @@ static void check_vector(const sc_canon *canon, const json_t *vector)
     for (size_t i = 0; i < got.values_count; i++) {
         const json_t *value = json_array_get(values, i);
         assert_same(name, "value", got.values[i].text, member(value, "text"));
-        assert_same(name, "class", sc_str_of(class_names[got.values[i].cls]), member(value, "class"));
+        assert_same(name, "class", sc_str_of(class_names[got.values[i].cls]),
+                    member(value, "class"));
     }
     snprintf(guard, sizeof guard, "%016llx", (unsigned long long)got.guard);
     assert_same(name, "guard", sc_str_of(guard), member(vector, "guard"));
@@ -118,12 +119,14 @@ static void the_published_patterns_do_the_same(void **state)
 /* ---- properties ---- */
 
 static const char *const fragments[] = {
-    "a", "What", " ", "  ", "\n", "\xc2\xa0", "?", "!", ".", ",", ":", "-", "/", "_", "(", ")", "+", "e", "t", "z", "T10:30", "t10:30:00z",
-    "2025-01-15", "20250115", "123", "1234567", "12", "0", "550e8400-e29b-41d4-a716-446655440000",
-    "550e8400e29b41d4a716446655440000", "abcdef01", "\xc3\x9f", "\xc3\x89", "e\xcc\x81", "\xcc\x81", "\xcc\xa3", "\xcd\x85",
-    "\xce\x90", "\xef\xac\x81", "\xe2\x80\x8b", "\xe2\x80\xae", "\xc2\xad", "\xe1\x84\x92", "\xe1\x85\xa1", "\xe1\x86\xab",
-    "\xd9\xa1\xd9\xa2\xd9\xa3", "\xe2\x88\x92", "\xe3\x80\x82", "\xf0\x9f\x98\x80", "\xe2\x84\xaa", "\xc4\xb0", "\xcd\x8f",
-    "4111 1111 1111", "1,234,567.89", "-", "=", "#", "\x01", "\xe1\xbe\x82", "\xcd\x84",
+    "a", "What", " ", "  ", "\n", "\xc2\xa0", "?", "!", ".", ",", ":", "-", "/", "_", "(", ")",
+    "+", "e", "t", "z", "T10:30", "t10:30:00z", "2025-01-15", "20250115", "123", "1234567", "12",
+    "0", "550e8400-e29b-41d4-a716-446655440000", "550e8400e29b41d4a716446655440000", "abcdef01",
+    "\xc3\x9f", "\xc3\x89", "e\xcc\x81", "\xcc\x81", "\xcc\xa3", "\xcd\x85", "\xce\x90",
+    "\xef\xac\x81", "\xe2\x80\x8b", "\xe2\x80\xae", "\xc2\xad", "\xe1\x84\x92", "\xe1\x85\xa1",
+    "\xe1\x86\xab", "\xd9\xa1\xd9\xa2\xd9\xa3", "\xe2\x88\x92", "\xe3\x80\x82", "\xf0\x9f\x98\x80",
+    "\xe2\x84\xaa", "\xc4\xb0", "\xcd\x8f", "4111 1111 1111", "1,234,567.89", "-", "=", "#",
+    "\x01", "\xe1\xbe\x82", "\xcd\x84",
 };
 
 static sc_str random_text(char *into, size_t room)
@@ -263,7 +266,8 @@ static void a_class_can_be_off_and_a_pattern_ones_own(void **state)
 {
     (void)state;
     sc_canon_options options = {
-        .patterns = {[SC_VOLATILE_TIME] = "off", [SC_VOLATILE_UUID] = "", [SC_VOLATILE_NUMBER] = "id-\\w+"},
+        .patterns =
+            {[SC_VOLATILE_TIME] = "off", [SC_VOLATILE_UUID] = "", [SC_VOLATILE_NUMBER] = "id-\\w+"},
         .match = {[SC_VOLATILE_NUMBER] = true},
     };
     sc_canon *canon = open_canon(&options);
@@ -295,7 +299,9 @@ static void odd_patterns_come_to_an_end(void **state)
 {
     (void)state;
     sc_canon_options options = {
-        .patterns = {[SC_VOLATILE_TIME] = "\\( ?\\)", [SC_VOLATILE_UUID] = "x*", [SC_VOLATILE_NUMBER] = "a\\K(?=b)"},
+        .patterns = {[SC_VOLATILE_TIME] = "\\( ?\\)",
+                     [SC_VOLATILE_UUID] = "x*",
+                     [SC_VOLATILE_NUMBER] = "a\\K(?=b)"},
     };
     sc_canon *canon = open_canon(&options);
     sc_arena  arena;
@@ -347,9 +353,9 @@ static void long_prompts_of_any_kind_pass(void **state)
 {
     (void)state;
     static const char *const units[] = {
-        "word ", "1-", "1234567 ", "12345 ", "123 ", "1", "a1b2c3d4-", "abcdef01",
-        "2025-01-15 ", "2025-01-15t", "1,", "\xcc\x81\xcc\xa3", "\xcd\x84", "\xe2\x80\x8b", " ", "?",
-        "e\xcc\x81", "\xce\x90", "\xc3\x9f", "\xef\xbc\x91\xef\xbc\x92", "1e", "- ", "550e8400-e29b-",
+        "word ", "1-", "1234567 ", "12345 ", "123 ", "1", "a1b2c3d4-", "abcdef01", "2025-01-15 ",
+        "2025-01-15t", "1,", "\xcc\x81\xcc\xa3", "\xcd\x84", "\xe2\x80\x8b", " ", "?", "e\xcc\x81",
+        "\xce\x90", "\xc3\x9f", "\xef\xbc\x91\xef\xbc\x92", "1e", "- ", "550e8400-e29b-",
     };
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         apply_repeated(units[i], 16);
@@ -445,8 +451,9 @@ static void running_out_of_memory_is_an_error_and_no_leak(void **state)
     for (size_t room = 0; room < 400; room += 16) {
         sc_arena arena;
         sc_arena_init(&arena, room);
-        sc_status status = sc_canon_apply(canon, SC_STR("Order 1234567 and 550e8400-e29b-41d4-a716-446655440000 of 2025-01-15?"),
-                                          &arena, &out, NULL);
+        sc_status status = sc_canon_apply(
+            canon, SC_STR("Order 1234567 and 550e8400-e29b-41d4-a716-446655440000 of 2025-01-15?"),
+            &arena, &out, NULL);
         assert_true(status == SC_OK || status == SC_NO_MEMORY);
         sc_arena_fini(&arena);
     }

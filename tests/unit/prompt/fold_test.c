@@ -50,7 +50,8 @@ static void spaces_are_folded_in_place(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"", ""}, {" ", ""}, {"   ", ""}, {"a", "a"}, {" a  b ", "a b"}, {"a b", "a b"}, {"  ab", "ab"},
+        {"", ""},          {" ", ""},      {"   ", ""},    {"a", "a"},
+        {" a  b ", "a b"}, {"a b", "a b"}, {"  ab", "ab"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[16];
@@ -65,9 +66,16 @@ static void the_end_loses_sentence_marks_only(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"", ""},        {"?", ""},          {"a?", "a"},      {"a ?! . ", "a"},
-        {"a#", "a#"},    {"a\xe2\x80\xa6", "a"}, {"\xef\xbc\x9f\xe3\x80\x82", ""}, {"\xc3\xa9", "\xc3\xa9"},
-        {"a?b", "a?b"},  {"\xf0\x9f\x98\x80!", "\xf0\x9f\x98\x80"},
+        {"", ""},
+        {"?", ""},
+        {"a?", "a"},
+        {"a ?! . ", "a"},
+        {"a#", "a#"},
+        {"a\xe2\x80\xa6", "a"},
+        {"\xef\xbc\x9f\xe3\x80\x82", ""},
+        {"\xc3\xa9", "\xc3\xa9"},
+        {"a?b", "a?b"},
+        {"\xf0\x9f\x98\x80!", "\xf0\x9f\x98\x80"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_int_equal(sc_fold_end(sc_str_of(rows[i][0])).len, strlen(rows[i][1]));

@@ -39,9 +39,12 @@ static void assert_other_scope(sc_scope_fields a, sc_scope_fields b)
 static void each_field_alone_changes_the_scope(void **state)
 {
     (void)state;
-    static const sc_turn  other_role[] = {{{"system", 6}, {"hi", 2}}, {{"assistant", 9}, {"hello", 5}}};
-    static const sc_turn  other_words[] = {{{"user", 4}, {"hi", 2}}, {{"assistant", 9}, {"hellO", 5}}};
-    static const sc_turn  other_order[] = {{{"assistant", 9}, {"hello", 5}}, {{"user", 4}, {"hi", 2}}};
+    static const sc_turn  other_role[] = {{{"system", 6}, {"hi", 2}},
+                                          {{"assistant", 9}, {"hello", 5}}};
+    static const sc_turn  other_words[] = {{{"user", 4}, {"hi", 2}},
+                                           {{"assistant", 9}, {"hellO", 5}}};
+    static const sc_turn  other_order[] = {{{"assistant", 9}, {"hello", 5}},
+                                           {{"user", 4}, {"hi", 2}}};
     static const sc_param other_value[] = {{{"max_tokens", 10}, {"5", 1}}, {{"seed", 4}, {"8", 1}}};
     static const sc_param other_name[] = {{{"max_tokens", 10}, {"5", 1}}, {{"top_p", 5}, {"7", 1}}};
     sc_scope_fields       fields = some_fields(), other;
@@ -89,7 +92,8 @@ static void no_content_imitates_a_border(void **state)
     assert_other_scope(a, b);
 
     /* A turn that spells out the next turn's length and role. */
-    static const sc_turn forged[] = {{{"user", 4}, {"hi\x09\0\0\0\0\0\0\0assistant\x05\0\0\0\0\0\0\0hello", 32}}};
+    static const sc_turn forged[] = {
+        {{"user", 4}, {"hi\x09\0\0\0\0\0\0\0assistant\x05\0\0\0\0\0\0\0hello", 32}}};
     b = a = some_fields();
     b.turns = forged;
     b.turns_count = 1;

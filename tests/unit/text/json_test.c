@@ -38,10 +38,12 @@ static void the_number_of_values_is_bounded(void **state)
         len += 3;
     }
     memcpy(text + len, "1]", 2);
-    assert_int_equal(sc_json_parse((sc_str){text, len + 2}, sizeof text, &value, &error), SC_TOO_LARGE);
+    assert_int_equal(sc_json_parse((sc_str){text, len + 2}, sizeof text, &value, &error),
+                     SC_TOO_LARGE);
     assert_null(value);
     memcpy(text + 300000, "1]", 2);
-    assert_int_equal(sc_json_parse((sc_str){text, 300001}, sizeof text, &value, &error), SC_CORRUPT);
+    assert_int_equal(sc_json_parse((sc_str){text, 300001}, sizeof text, &value, &error),
+                     SC_CORRUPT);
     /* Commas in strings are no values. */
     memset(text, ',', sizeof text);
     text[0] = text[sizeof text - 1] = '"';
