@@ -9,14 +9,14 @@
 #define ROWS 6
 #define VECTORS 2
 #define TARGET __attribute__((target("avx2,fma,f16c")))
-#include "src/embed/local/kernels/vectors.h"
+#include "src/embed/local/kernels/vectors.inc"
 
 SC_INLINE vec widen(const uint16_t *halves)
 {
     return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(const void *)halves));
 }
 
-#include "src/embed/local/kernels/panels.h"
+#include "src/embed/local/kernels/panels.inc"
 
 static bool available(void)
 {

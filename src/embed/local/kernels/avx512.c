@@ -9,14 +9,14 @@
 #define ROWS 12
 #define VECTORS 2
 #define TARGET __attribute__((target("avx512f,avx512vl,fma")))
-#include "src/embed/local/kernels/vectors.h"
+#include "src/embed/local/kernels/vectors.inc"
 
 SC_INLINE vec widen(const uint16_t *halves)
 {
     return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)(const void *)halves));
 }
 
-#include "src/embed/local/kernels/panels.h"
+#include "src/embed/local/kernels/panels.inc"
 
 static bool available(void)
 {

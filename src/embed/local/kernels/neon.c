@@ -10,14 +10,14 @@
 #define ROWS 5
 #define VECTORS 4
 #define TARGET
-#include "src/embed/local/kernels/vectors.h"
+#include "src/embed/local/kernels/vectors.inc"
 
 SC_INLINE vec widen(const uint16_t *halves)
 {
     return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(halves)));
 }
 
-#include "src/embed/local/kernels/panels.h"
+#include "src/embed/local/kernels/panels.inc"
 
 static bool available(void)
 {

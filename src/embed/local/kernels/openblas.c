@@ -4,7 +4,7 @@
 
 #define LANES 4
 #define TARGET
-#include "src/embed/local/kernels/vectors.h"
+#include "src/embed/local/kernels/vectors.inc"
 
 #include "src/embed/local/kernels/list.h"
 
