@@ -14,6 +14,18 @@ typedef struct {
     bool   in;
 } known;
 
+/* The codes that came along must be those of the vector, or int8 would look for another row. */
+static void check_codes(const sc_matrix *m, const sc_chunk *chunk, size_t i)
+{
+    int8_t codes[DIM + 64];
+    float  scale, error, length;
+    sc_quantise(chunk->vectors + i * m->stride, m->stride, codes, m->code_stride, &scale, &error,
+                &length);
+    assert_memory_equal(chunk->codes + i * m->code_stride, codes, m->code_stride);
+    assert_true(chunk->scales[i] == scale && chunk->errors[i] == error);
+    assert_true(m->length_max >= length);
+}
+
 static const float *stored(const sc_matrix *m, const sc_row *row)
 {
     size_t first = 0;
@@ -23,6 +35,8 @@ static const float *stored(const sc_matrix *m, const sc_row *row)
             assert_ptr_equal(chunk->rows[row->at - first], row);
             assert_int_equal(chunk->guards[row->at - first], row->entry->f.guard);
             assert_int_equal(chunk->expires_ms[row->at - first], row->entry->f.expires.ms);
+            if (chunk->codes != NULL)
+                check_codes(m, chunk, row->at - first);
             return chunk->vectors + (row->at - first) * m->stride;
         }
     fail_msg("row %zu is in no chunk", row->at);
@@ -76,7 +90,7 @@ static void rows_stay_whole_while_others_come_and_go(void **state)
             sc_matrix_remove(&m, &k->row);
         k->in = add;
         in_use += add ? 1u : (size_t)-1;
-        if (n % 500 == 0)
+        if (n % 1000 == 0)
             check(&m, rows, in_use);
     }
     check(&m, rows, in_use);

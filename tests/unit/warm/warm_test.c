@@ -438,6 +438,20 @@ static void the_byte_budget_is_never_left_behind(void **state)
     sc_warm_close(warm);
 }
 
+/* A new chunk that does not fit must not drive out a hundred entries to hold one. */
+static void a_full_set_gives_up_one_entry_for_one(void **state)
+{
+    (void)state;
+    sc_warm *warm = open_warm(400000);
+    for (uint64_t n = 0, evicted = 0; n < 3000; n++) {
+        put(warm, n, 1);
+        assert_in_range(look(warm).evicted - evicted, 0, 1);
+        evicted = look(warm).evicted;
+    }
+    assert_in_range(look(warm).evicted, 2000, 2999);
+    sc_warm_close(warm);
+}
+
 static void an_entry_over_the_whole_budget_is_refused(void **state)
 {
     (void)state;
@@ -692,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_search_alone_is_no_use),
         cmocka_unit_test(served_entries_know_when),
         cmocka_unit_test(the_byte_budget_is_never_left_behind),
+        cmocka_unit_test(a_full_set_gives_up_one_entry_for_one),
         cmocka_unit_test(an_entry_over_the_whole_budget_is_refused),
         cmocka_unit_test(open_refuses_impossible_dimensions),
         cmocka_unit_test(open_without_memory_leaves_nothing),
