@@ -53,9 +53,12 @@ static void show_facts(const sc_setting *row, sc_buf *out)
 {
     size_t start = out->len;
     sc_value_bounds(row, out);
-    if (row->fallback != NULL)
-        sc_buf_printf(out, "%sdefault %s", out->len > start ? "; " : "",
-                      row->fallback[0] == '\0' ? "empty" : row->fallback);
+    if (row->fallback == NULL)
+        return;
+    sc_buf_printf(out, "%sdefault ", out->len > start ? "; " : "");
+    sc_value_default(row, out);
+    if (row->fallback[0] == '\0')
+        sc_buf_str(out, SC_STR("empty"));
 }
 
 /* ---- --help ---- */
@@ -120,7 +123,7 @@ static void markdown_row(const sc_setting *row, sc_buf *out)
     sc_buf_str(out, SC_STR("` | "));
     if (row->fallback != NULL && row->fallback[0] != '\0') {
         sc_buf_str(out, SC_STR("`"));
-        cell(row->fallback, out);
+        sc_value_default(row, out);
         sc_buf_str(out, SC_STR("`"));
     }
     sc_buf_str(out, SC_STR(" | "));

@@ -227,6 +227,18 @@ static void show_number(const sc_setting *row, double value, sc_buf *line)
     }
 }
 
+void sc_value_default(const sc_setting *row, sc_buf *line)
+{
+    int64_t value;
+    if (row->fallback == NULL)
+        return;
+    if (row->type == SC_SETTING_INT &&
+        sc_quantity_parse(sc_str_of(row->fallback), row->unit, &value) == SC_OK)
+        show_number(row, (double)value, line);
+    else
+        sc_buf_printf(line, "%s", row->fallback);
+}
+
 void sc_value_bounds(const sc_setting *row, sc_buf *line)
 {
     switch (row->type) {

@@ -15,5 +15,8 @@ SC_MUST_CHECK sc_status sc_value_store(const sc_setting *row, const char *text, 
 /* "1..64", "0..2", "local|openai", "true|false"; "" when any text will do. Into line. */
 void sc_value_bounds(const sc_setting *row, sc_buf *line);
 
+/* The default, a number in its shortest form; "" when absent or empty. */
+void sc_value_default(const sc_setting *row, sc_buf *line);
+
 /* A value as it may be shown: secrets are "set", passwords in URLs are "***". */
 void sc_value_show(const sc_setting *row, const char *text, sc_buf *line);

@@ -30,7 +30,7 @@ static const sc_setting rows[] = {
     {"TOP_K", SC_SETTING_INT, FIELD(top_k), 1, 64, "5", "entries", NULL, "How many."},
 };
 static const sc_setting more_rows[] = {
-    {"BYTES_MAX", SC_SETTING_INT, FIELD(bytes), 1, 1e12, "64KiB", "bytes", NULL, "How much."},
+    {"BYTES_MAX", SC_SETTING_INT, FIELD(bytes), 1, 1e12, "65536", "bytes", NULL, "How much."},
     {"LISTEN", SC_SETTING_BOOL, FIELD(listen), 0, 0, "false", "", NULL, "Or not."},
     {"MATCH", SC_SETTING_CHOICE, FIELD(match), 0, 0, "ignore", "", "ignore|match", "Or | not."},
     {"PROVIDER", SC_SETTING_CHOICE, FIELD(provider), 0, 0, "auto", "", "auto|local|openai", "Who."},
