@@ -3,7 +3,7 @@
 #define FIELD(member) SC_SETTING_FIELD(sc_prompt_options, member)
 
 static const sc_setting rows[] = {
-    {"PROMPT_BYTES_MAX", SC_SETTING_INT, FIELD(prompt_bytes_max), 1, 16 << 20, "64KiB", "bytes",
+    {"PROMPT_BYTES_MAX", SC_SETTING_INT, FIELD(prompt_bytes_max), 1, 1 << 20, "64KiB", "bytes",
      NULL, "Longest user prompt; a longer one is refused."},
     {"VOLATILE_TIME", SC_SETTING_CHOICE, FIELD(canon.match[SC_VOLATILE_TIME]), 0, 0, "ignore", "",
      "ignore|match",
