@@ -12,8 +12,8 @@
  *     lock, and is in the table exactly while there are some, so that no row can be added to
  *     a scope that nobody finds.
  *
- * A hit locks one of 64 shards by its key, for a probe of the table and four list pointers. The order
- * of use over all shards is exact: a use stamps the item from one atomic counter, each
+ * A hit locks one of 64 shards by its key, for a probe of the table and four list pointers. The
+ * order of use over all shards is exact: a use stamps the item from one atomic counter, each
  * shard shows the stamp of its least recently used item, and eviction takes the least of the
  * 64. (One list for all would be one lock for all; sampling would need no lists but evicts
  * what a test cannot predict.)

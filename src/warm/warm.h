@@ -44,7 +44,8 @@ void                    sc_warm_close(sc_warm *warm);
  * entry over the whole budget, SC_NO_MEMORY; the set is as before. */
 SC_MUST_CHECK sc_status sc_warm_put(sc_warm *warm, sc_entry *entry, const float *vector);
 
-/* Removes the entry of that id; with version != 0 only if it is that version. True: it was there. */
+/* Removes the entry of that id; with version != 0 only if it is that version. True: it was
+ * there. No search that begins afterwards finds it. */
 bool sc_warm_remove(sc_warm *warm, const sc_digest *id, uint64_t version);
 
 /* Removes everything. */
@@ -64,7 +65,7 @@ typedef struct {
     sc_candidate *hits;   /* [k], the caller's; filled nearest first, each with a reference */
     size_t        k;
     size_t        hits_used;
-    sc_candidate  refused; /* nearest entry with another guard, nearer than hits[0]; entry NULL: none */
+    sc_candidate  refused; /* nearest with another guard, if nearer than hits[0]; entry NULL: none */
 } sc_warm_query;
 
 /* Answers count questions of one scope in one pass over its matrix. Entries expired at `now` are

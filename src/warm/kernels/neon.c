@@ -79,7 +79,8 @@ static void dots_i8(const sc_batch *batch, const int8_t *rows, size_t rows_count
     size_t stride = batch->code_stride;
     for (size_t q = 0; q < batch->count; q++)
         for (size_t r = 0; r < rows_count; r++)
-            dots[q * SC_BLOCK_ROWS + r] = dot_i8(batch->codes + q * stride, rows + r * stride, stride);
+            dots[q * SC_BLOCK_ROWS + r] =
+                dot_i8(batch->codes + q * stride, rows + r * stride, stride);
 }
 
 DOTPROD static int32_t dotprod_i8(const int8_t *query, const int8_t *row, size_t stride)

@@ -69,7 +69,7 @@ static void forget(known *rows)
     free(rows);
 }
 
-/* Every row keeps its vector, guard and expiry through thousands of random additions and removals. */
+/* Every row keeps its vector, guard and expiry through thousands of additions and removals. */
 static void rows_stay_whole_while_others_come_and_go(void **state)
 {
     (void)state;
@@ -134,7 +134,7 @@ static void growth_is_told_before_it_happens(void **state)
     forget(rows);
 }
 
-/* Searches hold pointers into chunks only under the lock, but a copy of 100 000 rows would hold it. */
+/* Searches hold pointers into chunks only under the lock, but a copy of all rows would hold it. */
 static void rows_do_not_move_when_the_matrix_grows(void **state)
 {
     (void)state;

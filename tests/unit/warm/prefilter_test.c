@@ -27,8 +27,8 @@ static const char *const kind_names[KINDS] = {"random", "clusters", "alike", "ri
 
 /* CLUSTERS: groups of near paraphrases. ALIKE: all rows within the doubt of int8. RISING: each
  * row nearer to the first direction than the one before, so that every row is ranked again. */
-static void make_vector(kind of, sc_test_random *random, const float *centres, size_t i, size_t rows,
-                        float *out, size_t dim)
+static void make_vector(kind of, sc_test_random *random, const float *centres, size_t i,
+                        size_t rows, float *out, size_t dim)
 {
     const float *centre = centres + i % 16 * dim;
     switch (of) {
@@ -95,7 +95,8 @@ static const float *vector_of(const fixture *f, const sc_entry *entry)
 
 /* What the answer must be, in double: the dot products of the rows that are candidates, nearest
  * first, and the nearest of another guard. */
-static size_t brute_force(const fixture *f, const sc_warm_query *query, double *dots, double *refused)
+static size_t brute_force(const fixture *f, const sc_warm_query *query, double *dots,
+                          double *refused)
 {
     size_t n = 0;
     *refused = -2;
@@ -258,7 +259,7 @@ static void int8_and_float_passes_agree_to_the_last_bit(void **state)
     }
 }
 
-/* Adversarial for the bound: all mass of a row in one component leaves codes of 0 and 1 elsewhere. */
+/* Adversarial for the bound: nearly all of a row in one component leaves codes of 0 elsewhere. */
 static void skewed_rows_are_not_lost_by_quantising(void **state)
 {
     (void)state;

@@ -74,7 +74,8 @@ typedef struct {
     sc_warm_query query;
 } question;
 
-static void ask_at(sc_warm *warm, uint64_t n, uint64_t scope, uint64_t guard, sc_wall at, question *q)
+static void ask_at(sc_warm *warm, uint64_t n, uint64_t scope, uint64_t guard, sc_wall at,
+                   question *q)
 {
     sc_digest id = sc_test_digest("scope", scope);
     direction(n, q->vector);
@@ -599,7 +600,7 @@ static void each_visits_every_entry_once_until_told_to_stop(void **state)
     sc_warm_close(warm);
 }
 
-/* What four threads do at once; a wrong scope or a dead entry would show in the checks or in TSan. */
+/* What four threads do at once; a wrong scope or a dead entry shows in the checks or in TSan. */
 typedef struct {
     sc_warm *warm;
     uint64_t seed;
