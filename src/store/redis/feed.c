@@ -28,9 +28,16 @@ enum {
     RESYNC_POLLING_MS = 15000,
 };
 
+/* Entries with a vector in one scope and guard: how much a search has to choose from. */
+typedef struct {
+    sc_digest key;
+    uint64_t  entries;
+} group;
+
 typedef struct {
     uint64_t version;
     uint32_t generation;
+    group   *in; /* NULL: without vector, or not known */
 } held;
 
 static void next_page(sc_redis *redis);
@@ -38,13 +45,56 @@ static void fetch_changes(sc_redis *redis);
 
 /* --- what was told ----------------------------------------------------------------------------- */
 
-static void forget_held(sc_redis *redis, const sc_digest *id)
+static sc_digest group_key(const sc_digest *scope, uint64_t guard)
 {
-    free(sc_table_remove(&redis->feeding.held, id));
+    sc_digest key = *scope;
+    for (size_t i = 0; i < sizeof guard; i++)
+        key.bytes[i] ^= (uint8_t)(guard >> 8 * i);
+    return key;
 }
 
-/* False: no memory; the entry is told again by the next resync. */
-static bool hold(sc_redis *redis, const sc_digest *id, uint64_t version)
+static group *join_group(sc_redis *redis, const sc_entry_fields *entry)
+{
+    sc_digest key = group_key(&entry->scope, entry->guard);
+    group    *found = sc_table_get(&redis->feeding.groups, &key);
+
+    if (found == NULL) {
+        found = calloc(1, sizeof *found);
+        if (found == NULL || sc_table_put(&redis->feeding.groups, &key, found, NULL) != SC_OK) {
+            free(found);
+            return NULL; /* only an estimate suffers */
+        }
+        found->key = key;
+    }
+    found->entries++;
+    return found;
+}
+
+static void leave_group(sc_redis *redis, group *from)
+{
+    if (from == NULL || --from->entries != 0)
+        return;
+    sc_table_remove(&redis->feeding.groups, &from->key);
+    free(from);
+}
+
+uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard)
+{
+    sc_digest    key = group_key(scope, guard);
+    const group *found = sc_table_get(&redis->feeding.groups, &key);
+    return found == NULL ? 0 : found->entries;
+}
+
+static void forget_held(sc_redis *redis, const sc_digest *id)
+{
+    held *item = sc_table_remove(&redis->feeding.held, id);
+    if (item != NULL)
+        leave_group(redis, item->in);
+    free(item);
+}
+
+/* NULL: no memory; the entry is told again by the next resync. */
+static held *hold(sc_redis *redis, const sc_digest *id, uint64_t version)
 {
     held *item = sc_table_get(&redis->feeding.held, id);
 
@@ -52,11 +102,31 @@ static bool hold(sc_redis *redis, const sc_digest *id, uint64_t version)
         item = calloc(1, sizeof *item);
         if (item == NULL || sc_table_put(&redis->feeding.held, id, item, NULL) != SC_OK) {
             free(item);
-            return false;
+            return NULL;
         }
     }
-    *item = (held){version, redis->feeding.generation};
-    return true;
+    item->version = version;
+    item->generation = redis->feeding.generation;
+    return item;
+}
+
+static void hold_entry(sc_redis *redis, const sc_entry *entry, uint64_t version, bool with_vector)
+{
+    held *item = hold(redis, &entry->f.id, version);
+
+    if (item == NULL)
+        return;
+    leave_group(redis, item->in);
+    item->in = with_vector ? join_group(redis, &entry->f) : NULL;
+}
+
+/* Counted at once, but not yet told: whether memory has it shows when the feed brings it. */
+void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector)
+{
+    const held *item = sc_table_get(&redis->feeding.held, &entry->f.id);
+
+    if (redis->feed.put != NULL)
+        hold_entry(redis, entry, item == NULL ? 0 : item->version, with_vector);
 }
 
 static uint64_t known_version(sc_redis *redis, const sc_digest *id)
@@ -82,7 +152,11 @@ static void forget_all(sc_redis *redis)
 
     while ((item = sc_table_next(&redis->feeding.held, &at)) != NULL)
         free(item);
+    at = 0;
+    while ((item = sc_table_next(&redis->feeding.groups, &at)) != NULL)
+        free(item);
     sc_table_fini(&redis->feeding.held);
+    sc_table_fini(&redis->feeding.groups);
     sc_table_fini(&redis->feeding.dirty);
 }
 
@@ -104,7 +178,7 @@ static void tell_entry(sc_redis *redis, const sc_digest *id, const sc_redis_fiel
         goto foreign;
     if (status == SC_OK && entry->f.expires.ms > sc_wall_now().ms) {
         redis->feed.put(redis->feed.context, entry, vector);
-        hold(redis, id, entry->f.version);
+        hold_entry(redis, entry, entry->f.version, vector != NULL);
     } else if (status == SC_OK) {
         tell_gone(redis, id);
     }

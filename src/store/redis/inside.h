@@ -130,6 +130,7 @@ struct sc_redis {
         sc_command    command; /* on the feed's own connection */
         sc_instant    pinged, resync_at;
         sc_table      held;  /* id to version and generation of what was told */
+        sc_table      groups; /* scope and guard to their number of entries */
         sc_table      dirty; /* ids that changed and are not fetched yet */
         uint32_t      generation;
         sc_feed_batch page, changes;
@@ -198,5 +199,10 @@ void sc_feed_down(sc_redis *redis); /* ... or the one it reads through is down *
 void sc_feed_push(sc_redis *redis, const redisReply *reply);
 void sc_feed_tick(sc_redis *redis, sc_instant now);
 void sc_feed_close(sc_redis *redis);
+
+/* An entry was stored by this server. */
+void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector);
+/* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not know. */
+uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard);
 
 void sc_sweep_tick(sc_redis *redis, sc_instant now);

@@ -48,7 +48,7 @@ static void tell_breaker(sc_redis *redis, const sc_op *op, sc_status status)
     sc_instant now = sc_now();
     bool       own_limit = sc_elapsed_us(op->begun, now) >= (int64_t)redis->options.timeout_ms * 1000;
 
-    if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT)
+    if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT || op->fault == SC_FAULT_NO_INDEX)
         sc_breaker_success(&redis->breaker);
     else if (status == SC_UNAVAILABLE || (status == SC_TIMEOUT && own_limit))
         sc_breaker_failure(&redis->breaker, now);

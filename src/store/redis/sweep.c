@@ -12,8 +12,8 @@ enum {
     SWEEP_MS = 2000,
     LOCK_MS = 15000,
     WAIT_MS = 10000,
-    BATCH = 64,
-    BATCHES_MAX = 256, /* per sweep; the next goes on */
+    BATCH = 16,
+    BATCHES_MAX = 1024, /* per sweep; the next goes on */
 };
 
 static void next_batch(sc_redis *redis);

@@ -137,8 +137,11 @@ static void on_put(sc_command *command, const redisReply *reply)
     note_fault(&op->fault, command, reply);
     if (command->replies != 0)
         return;
+    sc_store_put *put = SC_CONTAINER(op->call, sc_store_put, call);
     if (op->fault == SC_FAULT_FOREIGN)
         sc_redis_foreign(op->redis);
+    else if (op->fault == SC_FAULT_NONE)
+        sc_feed_stored(op->redis, put->entry, put->vector != NULL);
     end_put(op, sc_redis_fault_status(op->fault), "Redis did not take the entry");
 }
 
@@ -194,7 +197,9 @@ static void on_late(sc_command *command, const redisReply *reply)
     note_fault(&item->fault, command, reply);
     if (command->replies != 0)
         return;
-    if (item->fault != SC_FAULT_NONE && item->fault != SC_FAULT_AWAY)
+    if (item->fault == SC_FAULT_NONE)
+        sc_feed_stored(item->redis, item->entry, item->vector != NULL);
+    else if (item->fault != SC_FAULT_AWAY)
         item->redis->writes.dropped++;
     land(item, item->fault == SC_FAULT_AWAY);
 }

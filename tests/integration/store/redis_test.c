@@ -327,6 +327,37 @@ static void invalidation_removes_what_matches_and_nothing_else(void **state)
     tear_down(&on);
 }
 
+/* When most of the index is to go it is made anew, and has to hold what stayed. */
+static void invalidating_most_rebuilds_the_index(void **state)
+{
+    enum { MANY = 1200 };
+    bench           on;
+    float           vector[DIM];
+    unsigned        removing = 0;
+    sc_entry_fields fields = sc_test_fields(MANY);
+    (void)state;
+
+    set_up(&on);
+    for (unsigned i = 0; i < MANY; i++)
+        sc_entry_unref(put(on.store, i));
+    fields.tenant = SC_STR("other");
+    sc_entry *other = sc_entry_make(&fields);
+    sc_test_vector(vector, DIM, MANY, 0.1);
+    assert_int_equal(sc_test_put(on.store, other, vector), SC_OK);
+    sc_store_invalidate call = {.filter = {.tenant = SC_STR("tenant")},
+                                .removing = note_removing,
+                                .removing_context = &removing};
+    assert_int_equal(sc_test_invalidate(on.store, &call), SC_OK);
+    assert_int_equal(call.removed, MANY);
+    assert_int_equal(removing, MANY);
+    SC_TEST_UNTIL(sc_test_memory_count(&on.memory) == 1);
+    sc_store_search search = search_for(other, vector, 5);
+    SC_TEST_UNTIL(sc_test_search(on.store, &search) == SC_OK && search.found_count == 1);
+    sc_candidates_unref(search.found, search.found_count);
+    sc_entry_unref(other);
+    tear_down(&on);
+}
+
 static void invalidation_by_meaning_and_by_id(void **state)
 {
     bench     on;
@@ -789,7 +820,7 @@ static void the_least_privileged_user_can_do_everything(void **state)
         "-@all", "+auth", "+ping", "+info", "+client|id", "+client|tracking", "+client|setname",
         "+client|no-touch", "+subscribe", "+scan", "+hset", "+hdel", "+hmget", "+touch",
         "+pexpireat", "+unlink", "+multi", "+exec", "+zadd", "+zrem", "+zrange", "+set", "+get",
-        "+ft.create", "+ft.search", "+ft.info",
+        "+ft.create", "+ft.search", "+ft.dropindex", "+ft.info",
         NULL};
     bench on;
     char  url[128];
@@ -922,6 +953,7 @@ int main(void)
         cmocka_unit_test(putting_without_vector_takes_the_old_one_away),
         cmocka_unit_test(expired_entries_are_never_found),
         cmocka_unit_test(invalidation_removes_what_matches_and_nothing_else),
+        cmocka_unit_test(invalidating_most_rebuilds_the_index),
         cmocka_unit_test(invalidation_by_meaning_and_by_id),
         cmocka_unit_test(another_server_learns_of_writes_and_removals),
         cmocka_unit_test(memory_hears_of_expiry),
