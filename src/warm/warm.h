@@ -65,7 +65,7 @@ typedef struct {
     sc_candidate *hits;   /* [k], the caller's; filled nearest first, each with a reference */
     size_t        k;
     size_t        hits_used;
-    sc_candidate  refused; /* nearest with another guard, if nearer than hits[0]; entry NULL: none */
+    sc_candidate  refused; /* nearest of another guard, if nearer than hits[0]; entry NULL: none */
 } sc_warm_query;
 
 /* Answers count questions of one scope in one pass over its matrix. Entries expired at `now` are
