@@ -138,12 +138,6 @@ void rpc_stream_finish(sc_rpc_call *call, sc_status status, const char *text);
 sc_status rpc_serve_shape(sc_rpc *rpc, const sc_rpc_method *method, rpc_shape shape,
                           const rpc_stream_hooks *stream);
 
-/* listen.c, pure: true when only this machine can reach the address. */
-bool rpc_listen_is_local(sc_str address);
-
-/* Next of a list with commas, trimmed; false at its end. */
-bool rpc_listen_next(sc_str *list, sc_str *address);
-
 /* tls.c */
 typedef struct rpc_tls rpc_tls;
 sc_status                rpc_tls_open(const sc_rpc_options *options, rpc_tls **out, sc_error *error);

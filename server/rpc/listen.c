@@ -1,8 +1,6 @@
-/* Listen addresses: bytes in, an answer out; no socket is touched. */
-#include <arpa/inet.h>
-#include <stdlib.h>
+#include "server/rpc/listen.h"
 
-#include "server/rpc/core.h"
+#include <arpa/inet.h>
 
 static bool starts_with(sc_str text, sc_str start)
 {

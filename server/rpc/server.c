@@ -10,6 +10,7 @@
 
 #include "server/rpc/accept_guard.h"
 #include "server/rpc/core.h"
+#include "server/rpc/listen.h"
 #include "src/base/list.h"
 #include "src/base/log.h"
 #include "src/base/thread.h"
