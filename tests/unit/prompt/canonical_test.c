@@ -165,7 +165,7 @@ static void it_is_idempotent(void **state)
     (void)state;
     char      text[1024];
     sc_canon *canon = open_canon(&defaults);
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < 30000; i++)
         assert_idempotent(canon, random_text(text, sizeof text));
     sc_canon_close(canon);
 }
@@ -183,15 +183,23 @@ static size_t encode(unsigned c, char *out)
     return n;
 }
 
+/* The next code point worth a try: all that are assigned, and a few of the others (ideographs and
+ * private use, a million that are all alike). */
+static unsigned next_character(unsigned c)
+{
+    bool alike = (c >= 0x3400 && c < 0xA000) || (c >= 0xAC00 && c < 0xF900) ||
+                 (c >= 0x20000 && c < 0xE0000) || c >= 0xE0200;
+    c += alike ? 61 : 1;
+    return c >= 0xD800 && c < 0xE000 ? 0xE000 : c;
+}
+
 static void every_character_is_idempotent(void **state)
 {
     (void)state;
     sc_canon *canon = open_canon(&defaults);
-    for (unsigned c = 1; c < 0x110000; c++) {
+    for (unsigned c = 1; c < 0x110000; c = next_character(c)) {
         char   text[16] = "x";
         size_t n = encode(c, text + 1);
-        if (c >= 0xD800 && c < 0xE000)
-            continue;
         text[1 + n] = 'y';
         assert_idempotent(canon, (sc_str){text, n + 2});
         assert_idempotent(canon, (sc_str){text + 1, n});
@@ -208,12 +216,10 @@ static void patterns_are_spared_only_where_they_find_nothing(void **state)
     options.patterns[SC_VOLATILE_NUMBER] =
         member(json_object_get(root, "patterns"), "number").ptr; /* one's own is never spared */
     sc_canon *spared = open_canon(&defaults), *never = open_canon(&options);
-    for (unsigned c = 1; c < 0x110000; c++) {
+    for (unsigned c = 1; c < 0x110000; c = next_character(c)) {
         char     text[32];
         size_t   len = 0;
         sc_arena arena;
-        if (c >= 0xD800 && c < 0xE000)
-            continue;
         for (int i = 0; i < 6; i++)
             len += encode(c, text + len);
         sc_arena_init(&arena, ARENA_BYTES);
