@@ -1,9 +1,11 @@
 #include "server/app/app.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "proto/descriptors.h"
+#include "server/app/metrics.h"
 #include "server/rpc/health.h"
 #include "server/rpc/reflection.h"
 #include "server/rpc/rpc.h"
@@ -22,10 +24,14 @@ struct sc_app {
     sc_warm           *warm;
     sc_pipeline       *pipeline;
     sc_store          *store;
+    sc_doors          *doors;
     sc_rpc            *rpc;
     sc_health         *health;
     sc_reflection     *reflection;
+    sc_admin          *admin;
     sc_service         service;
+
+    atomic_bool stopping; /* any thread */
 };
 
 static const char *const services[] = {"semcache.v1.SemanticCache"};
@@ -121,6 +127,7 @@ static void describe(sc_app *app)
     app->service = (sc_service){
         .pipeline = app->pipeline,
         .rpc = app->rpc,
+        .doors = app->doors,
         .chat_model = settings->llm.model,
         .ef_runtime = settings->redis.ef_runtime,
         .inflight_max = settings->rpc.inflight_max,
@@ -135,7 +142,9 @@ static void describe(sc_app *app)
 static sc_status open_door(sc_app *app, sc_error *error)
 {
     const sc_rpc_options *options = &app->settings->rpc;
-    sc_status             status = sc_rpc_open(options, &app->rpc, error);
+    sc_status             status = sc_doors_open(&app->settings->doors, &app->doors, error);
+    if (status == SC_OK)
+        status = sc_rpc_open(options, &app->rpc, error);
     if (status != SC_OK)
         return status;
     describe(app);
@@ -151,6 +160,30 @@ static sc_status open_door(sc_app *app, sc_error *error)
     return status;
 }
 
+/* ---- operators --------------------------------------------------------------------------------------- */
+
+static void admin_metrics(void *context, sc_buf *out)
+{
+    const sc_app *app = context;
+    sc_app_metrics(app->pipeline, app->rpc, out);
+}
+
+/* A dependency that is away does not make the server unready: it answers from what it has. */
+static bool admin_ready(void *context, sc_buf *why)
+{
+    const sc_app *app = context;
+    if (!atomic_load(&app->stopping))
+        return true;
+    sc_buf_str(why, SC_STR("stopping"));
+    return false;
+}
+
+static sc_status open_admin(sc_app *app, sc_error *error)
+{
+    sc_admin_source source = {admin_metrics, admin_ready, app};
+    return sc_admin_open(&app->settings->admin, &source, &app->admin, error);
+}
+
 sc_status sc_app_open(sc_settings *settings, sc_app **out, sc_error *error)
 {
     sc_app *app = calloc(1, sizeof *app);
@@ -163,6 +196,8 @@ sc_status sc_app_open(sc_settings *settings, sc_app **out, sc_error *error)
         status = open_cache(app, error);
     if (status == SC_OK)
         status = open_door(app, error);
+    if (status == SC_OK)
+        status = open_admin(app, error);
     if (status != SC_OK) {
         if (error->text[0] == '\0')
             sc_fail(error, status, "could not start: %s", sc_status_name(status));
@@ -213,12 +248,15 @@ sc_status sc_app_close(sc_app *app)
 {
     if (app == NULL)
         return SC_OK;
+    atomic_store(&app->stopping, true);
     sc_status status = app->rpc == NULL ? SC_OK : sc_rpc_stop(app->rpc);
+    sc_admin_close(app->admin);
     close_store(app);
     close_upstreams(app);
     sc_rpc_close(app->rpc);
     sc_health_close(app->health);
     sc_reflection_close(app->reflection);
+    sc_doors_close(app->doors);
     sc_pipeline_close(app->pipeline);
     sc_warm_close(app->warm);
     sc_canon_close(app->canon);

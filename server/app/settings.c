@@ -35,6 +35,8 @@ static sc_status open_config(int argc, char *const *argv, char *const *environme
 {
     const sc_config_part parts[] = {
         {&sc_rpc_settings, &settings->rpc},
+        {&sc_doors_settings, &settings->doors},
+        {&sc_admin_settings, &settings->admin},
         {&sc_pipeline_settings, &settings->pipeline},
         {&sc_prompt_settings, &settings->prompt},
         {&sc_http_settings, &settings->http},

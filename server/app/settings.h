@@ -1,6 +1,8 @@
 /* settings.h - every module's options in one place, filled from its own table. */
 #pragma once
 
+#include "server/admin/admin.h"
+#include "server/doors/doors.h"
 #include "server/rpc/options.h"
 #include "server/rpc/service.h"
 #include "src/base/buf.h"
@@ -24,6 +26,8 @@ typedef struct {
 typedef struct {
     sc_process_options  process;
     sc_rpc_options      rpc;
+    sc_doors_options    doors;
+    sc_admin_options    admin;
     sc_pipeline_options pipeline;
     sc_prompt_options   prompt;
     sc_http_setup       http;

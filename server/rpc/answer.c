@@ -14,17 +14,25 @@ enum { STARTING, FINISHED, DETACHED };
 typedef struct {
     sc_request   request;
     sc_rpc_call *call;
+    sc_doors    *doors;
+    sc_pass      pass;
     sc_arena     arena; /* the message, and what was made of it */
     atomic_int   state;
     atomic_uint  refs; /* the pipeline's, and the handler's or the detached call's */
 } answer_call;
 
+static void answering_free(answer_call *answering)
+{
+    sc_doors_leave(answering->doors, &answering->pass);
+    sc_arena_fini(&answering->arena);
+    free(answering);
+}
+
 static void unref(answer_call *answering)
 {
     if (atomic_fetch_sub(&answering->refs, 1) != 1)
         return;
-    sc_arena_fini(&answering->arena);
-    free(answering);
+    answering_free(answering);
 }
 
 /* ---- the reply ------------------------------------------------------------------------------- */
@@ -259,7 +267,7 @@ static sc_status read_request(const sc_service *service, sc_str bytes, answer_ca
     sc_status status = sc_message_unpack(&semcache__v1__answer_request__descriptor, bytes,
                                          &answering->arena, &message, error);
     if (status == SC_OK)
-        status = sc_question_from(service, message, SC_STR(""), &answering->arena,
+        status = sc_question_from(service, message, &answering->pass, &answering->arena,
                                   &answering->request.question, error);
     return status;
 }
@@ -273,16 +281,20 @@ void sc_service_answer(sc_rpc_call *call, sc_str request, void *context)
         sc_rpc_fail(call, SC_NO_MEMORY, "no memory for another call", 0);
         return;
     }
-    sc_arena_init(&answering->arena, ARENA_BYTES_MAX);
-    answering->call = call;
-    sc_status status = read_request(service, request, answering, &error);
-    if (status != SC_OK) {
-        sc_rpc_fail(call, status, error.text, 0);
-        sc_arena_fini(&answering->arena);
+    if (sc_service_admit(service, call, SC_RIGHT_ANSWER, &answering->pass) != SC_OK) {
         free(answering);
         return;
     }
-    answering->request.may_store = true;
+    sc_arena_init(&answering->arena, ARENA_BYTES_MAX);
+    answering->call = call;
+    answering->doors = service->doors;
+    sc_status status = read_request(service, request, answering, &error);
+    if (status != SC_OK) {
+        sc_rpc_fail(call, status, error.text, 0);
+        answering_free(answering);
+        return;
+    }
+    answering->request.may_store = (answering->pass.rights & SC_RIGHT_STORE) != 0;
     answering->request.finished = finished;
     answering->request.released = released;
     atomic_init(&answering->state, STARTING);

@@ -14,6 +14,7 @@ typedef struct {
     sc_invalidation   invalidation;
     const sc_service *service;
     sc_rpc_call      *call;
+    sc_pass           pass;
     sc_arena          arena; /* the message, and what was made of it */
     sc_digest         ids[IDS_MAX + 1];
     sc_digest         system_hash;
@@ -23,6 +24,7 @@ static void invalidate_free(void *context)
 {
     invalidate_call *calling = context;
     sc_invalidation_fini(&calling->invalidation);
+    sc_doors_leave(calling->service->doors, &calling->pass);
     sc_arena_fini(&calling->arena);
     free(calling);
 }
@@ -117,7 +119,7 @@ static sc_status put_exact(const Semcache__V1__InvalidateRequest *message, inval
         return sc_fail(error, SC_INVALID, "exact.question: missing");
     sc_status status =
         sc_question_from(calling->service, message->exact->question,
-                         calling->invalidation.store.filter.tenant, &calling->arena, &question, error);
+                         &calling->pass, &calling->arena, &question, error);
     if (status == SC_OK)
         status = sc_pipeline_key(calling->service->pipeline, &question, &id, error);
     if (status == SC_OK)
@@ -237,8 +239,13 @@ void sc_service_invalidate(sc_rpc_call *call, sc_str request, void *context)
         sc_rpc_fail(call, SC_NO_MEMORY, "no memory for another call", 0);
         return;
     }
+    if (sc_service_admit(service, call, SC_RIGHT_INVALIDATE, &calling->pass) != SC_OK) {
+        free(calling);
+        return;
+    }
     calling->service = service;
     calling->call = call;
+    calling->invalidation.store.filter.tenant = calling->pass.tenant;
     sc_arena_init(&calling->arena, ARENA_BYTES_MAX);
     sc_status status = sc_message_unpack(&semcache__v1__invalidate_request__descriptor, request,
                                          &calling->arena, &message, &error);
@@ -250,6 +257,8 @@ void sc_service_invalidate(sc_rpc_call *call, sc_str request, void *context)
         return;
     }
     calling->invalidation.store.dry_run = message->dry_run;
+    calling->invalidation.store.filter.any_tenant =
+        message->all && (calling->pass.rights & SC_RIGHT_ADMIN) != 0;
     calling->invalidation.store.call.deadline = sc_instant_earlier(
         sc_rpc_deadline(call), sc_instant_after_ms(sc_now(), TIMEOUT_MS));
     calling->invalidation.finished = finished;

@@ -243,12 +243,34 @@ static sc_str text_or(const char *text, const char *fallback)
     return sc_str_of(text[0] != '\0' ? text : fallback);
 }
 
+/* A tenant's bounds are the operator's word: a default beyond them is brought within, a wish beyond
+ * them is refused rather than silently changed. */
+static sc_status bound(const sc_tenant_limits *limits, const Semcache__V1__AnswerRequest *message,
+                       sc_question *question, sc_error *error)
+{
+    if (question->max_distance > limits->distance_max) {
+        if (message->optional_max_distance_case)
+            return sc_fail(error, SC_INVALID, "max_distance: %g is over this tenant's %g",
+                           question->max_distance, limits->distance_max);
+        question->max_distance = limits->distance_max;
+    }
+    int64_t ttl_max = limits->ttl_seconds_max;
+    if (ttl_max != 0 && question->ttl_seconds > ttl_max) {
+        if (message->optional_ttl_seconds_case)
+            return sc_fail(error, SC_INVALID, "ttl_seconds: %lld is over this tenant's %lld",
+                           (long long)question->ttl_seconds, (long long)ttl_max);
+        question->ttl_seconds = ttl_max;
+    }
+    return SC_OK;
+}
+
 sc_status sc_question_from(const sc_service *service, const Semcache__V1__AnswerRequest *message,
-                           sc_str tenant, sc_arena *arena, sc_question *question, sc_error *error)
+                           const sc_pass *pass, sc_arena *arena, sc_question *question,
+                           sc_error *error)
 {
     const sc_pipeline_options *defaults = sc_pipeline_options_of(service->pipeline);
     *question = (sc_question){
-        .scope = {.tenant = tenant,
+        .scope = {.tenant = pass->tenant,
                   .model = text_or(message->model, service->chat_model),
                   .corpus_version = text_or(message->corpus_version, defaults->corpus_version),
                   .system_prompt = sc_str_of(message->system_prompt),
@@ -266,7 +288,9 @@ sc_status sc_question_from(const sc_service *service, const Semcache__V1__Answer
                              : 0,
         .mode = (sc_cache_mode)message->cache_mode,
     };
-    sc_status status = put_turns(message, arena, question, error);
+    sc_status status = bound(&pass->limits, message, question, error);
+    if (status == SC_OK)
+        status = put_turns(message, arena, question, error);
     if (status == SC_OK)
         status = put_tags(message, arena, question, error);
     if (status == SC_OK)

@@ -11,10 +11,12 @@
 SC_MUST_CHECK sc_status sc_message_unpack(const ProtobufCMessageDescriptor *type, sc_str bytes,
                                           sc_arena *arena, void *message_out, sc_error *error);
 
-/* Fills question from message, absent fields from the server's settings. Everything points into
- * message and arena. Errors: SC_INVALID for parameters that are not what they should be (the rest is
- * checked by sc_question_check), SC_TOO_LARGE when the arena is full. */
+/* Fills question from message, absent fields from the server's settings, within the bounds of the
+ * caller's tenant. Everything points into message, pass and arena.
+ * Errors: SC_INVALID for parameters that are not what they should be and for a threshold or time to
+ * live beyond the tenant's (the rest is checked by sc_question_check), SC_TOO_LARGE when the arena
+ * is full. */
 SC_MUST_CHECK sc_status sc_question_from(const sc_service                   *service,
                                          const Semcache__V1__AnswerRequest *message,
-                                         sc_str tenant, sc_arena *arena, sc_question *question,
-                                         sc_error *error);
+                                         const sc_pass *pass, sc_arena *arena,
+                                         sc_question *question, sc_error *error);

@@ -12,3 +12,18 @@ sc_status sc_service_register(sc_service *service)
         status = sc_rpc_serve(service->rpc, &methods[i]);
     return status;
 }
+
+sc_status sc_service_admit(const sc_service *service, sc_rpc_call *call, sc_right right,
+                           sc_pass *pass)
+{
+    char    identity[SC_SAN_BYTES_MAX + 1];
+    int64_t retry_after_ms = 0;
+    bool    known = sc_rpc_identity(call, identity, sizeof identity);
+    sc_str  authorization = sc_rpc_metadata(call, SC_STR("authorization"));
+    sc_status status =
+        sc_doors_admit(service->doors, authorization, known ? sc_str_of(identity) : SC_STR(""),
+                       right, sc_now(), pass, &retry_after_ms);
+    if (status != SC_OK)
+        sc_rpc_fail(call, status, sc_doors_text(status), retry_after_ms);
+    return status;
+}

@@ -251,16 +251,21 @@ static void put_parts(maker *m, Semcache__V1__StatsResponse *response)
 void sc_service_stats(sc_rpc_call *call, sc_str request, void *context)
 {
     (void)request;
-    maker m = {.service = context, .now = sc_now()};
+    sc_pass pass;
+    maker   m = {.service = context, .now = sc_now()};
+    if (sc_service_admit(m.service, call, SC_RIGHT_STATS, &pass) != SC_OK)
+        return;
     sc_arena_init(&m.arena, ARENA_BYTES_MAX);
     Semcache__V1__StatsResponse response = SEMCACHE__V1__STATS_RESPONSE__INIT;
     response.since_start = period_stats(&m, SC_SINCE_START);
     response.last_minute = period_stats(&m, SC_LAST_MINUTE);
     put_parts(&m, &response);
-    put_settings(&m, &response);
+    if ((pass.rights & SC_RIGHT_ADMIN) != 0)
+        put_settings(&m, &response);
     if (m.failed)
         sc_rpc_fail(call, SC_NO_MEMORY, "no memory for the statistics", 0);
     else
         sc_rpc_reply_message(call, &response.base);
     sc_arena_fini(&m.arena);
+    sc_doors_leave(m.service->doors, &pass);
 }

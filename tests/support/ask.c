@@ -20,7 +20,12 @@ static void stop_test(const char *what, const char *why)
 
 sc_asker *sc_asker_open(const char *target)
 {
-    sc_client_options options = {.target = target};
+    return sc_asker_open_as(target, NULL);
+}
+
+sc_asker *sc_asker_open_as(const char *target, const char *key)
+{
+    sc_client_options options = {.target = target, .token = key};
     sc_error          error = {.status = SC_OK};
     sc_asker         *asker = calloc(1, sizeof *asker);
     if (asker == NULL || sc_client_open(&options, &asker->client, &error) != SC_OK)

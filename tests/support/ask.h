@@ -30,6 +30,10 @@ enum { SC_ASK_TIMEOUT_MS = 20000 };
 
 /* Any number of threads may ask through one asker. */
 sc_asker *sc_asker_open(const char *target);
+
+/* The same as a caller with an API key. */
+sc_asker *sc_asker_open_as(const char *target, const char *key);
+
 void      sc_asker_close(sc_asker *asker);
 
 /* A request with that user prompt, to be changed at will; borrows prompt. */

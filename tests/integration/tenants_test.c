@@ -1,0 +1,246 @@
+/* Many tenants behind one server: nobody learns anything of anybody else's. */
+#include "tests/support/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "src/base/hash.h"
+#include "src/base/random.h"
+#include "tests/support/world.h"
+
+enum { TENANTS = 4, QUESTIONS = 12, REQUESTS = 4000 };
+
+typedef struct {
+    sc_world  world;
+    char      keys_path[256];
+    sc_asker *tenants[TENANTS]; /* with every right but admin */
+    sc_asker *operator;         /* with every right */
+    sc_asker *reader;           /* answer only */
+    sc_asker *stranger;         /* a key that nobody has */
+} town;
+
+static void put_key(FILE *file, const char *tenant, const char *key, const char *rights)
+{
+    char      hex[SC_DIGEST_HEX_BYTES + 1];
+    sc_digest hash = sc_sha256(key, strlen(key));
+    sc_hex_encode(hash.bytes, sizeof hash.bytes, hex);
+    fprintf(file, "key %s %s %s\n", tenant, hex, rights);
+}
+
+static void write_keys(const town *here)
+{
+    FILE *file = fopen(here->keys_path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < TENANTS; i++) {
+        char tenant[16], key[32];
+        snprintf(tenant, sizeof tenant, "tenant%d", i);
+        snprintf(key, sizeof key, "key-of-%d", i);
+        fprintf(file, "tenant %s max_distance=0.3 ttl_seconds=600\n", tenant);
+        put_key(file, tenant, key, "answer,store,invalidate,stats");
+    }
+    put_key(file, "tenant0", "key-of-reader", "answer");
+    fprintf(file, "tenant house\n");
+    put_key(file, "house", "key-of-operator", "all");
+    fclose(file);
+}
+
+static int set_up(void **state)
+{
+    static town here;
+    const char *folder = getenv("TEST_TMPDIR");
+    char        variable[300];
+    here = (town){.keys_path = ""};
+    snprintf(here.keys_path, sizeof here.keys_path, "%s/keys.%d",
+             folder == NULL ? "/tmp" : folder, (int)getpid());
+    write_keys(&here);
+    snprintf(variable, sizeof variable, "API_KEYS_FILE=%s", here.keys_path);
+    *state = &here;
+    sc_world_open(&here.world, 1, (const char *const[]){variable, NULL});
+    if (here.world.redis == NULL)
+        return 0;
+    const char *target = sc_test_server_target(here.world.servers[0]);
+    for (int i = 0; i < TENANTS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-of-%d", i);
+        here.tenants[i] = sc_asker_open_as(target, key);
+    }
+    here.operator = sc_asker_open_as(target, "key-of-operator");
+    here.reader = sc_asker_open_as(target, "key-of-reader");
+    here.stranger = sc_asker_open_as(target, "key-of-nobody");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    town *here = *state;
+    for (int i = 0; here->world.redis != NULL && i < TENANTS; i++)
+        sc_asker_close(here->tenants[i]);
+    if (here->world.redis != NULL) {
+        sc_asker_close(here->operator);
+        sc_asker_close(here->reader);
+        sc_asker_close(here->stranger);
+    }
+    sc_world_close(&here->world);
+    unlink(here->keys_path);
+    return 0;
+}
+
+static town *need(void **state)
+{
+    town *here = *state;
+    if (here->world.redis == NULL)
+        skip();
+    return here;
+}
+
+static void those_without_a_key_learn_nothing(void **state)
+{
+    town             *here = need(state);
+    sc_outcome        outcome;
+    sc_ask_request    request = sc_ask_init("Anything?");
+    sc_asker *const   outside[] = {here->world.askers[0], here->stranger};
+    for (size_t i = 0; i < 2; i++) {
+        assert_null(sc_ask(outside[i], &request, &outcome));
+        assert_int_equal(outcome.status, SC_UNAUTHENTICATED);
+        assert_null(strstr(outcome.text, "key-of"));
+    }
+    sc_invalidate_request everything = SEMCACHE__V1__INVALIDATE_REQUEST__INIT;
+    everything.all = true;
+    assert_null(sc_ask_invalidate(here->reader, &everything, &outcome));
+    assert_int_equal(outcome.status, SC_PERMISSION_DENIED);
+}
+
+/* What the upstream says to a question names the question, and each tenant's questions name the
+ * tenant: a foreign answer would be seen at once. The questions lie within each other's threshold. */
+static void thousands_of_requests_serve_no_foreign_answer(void **state)
+{
+    town *here = need(state);
+    unsigned long hits = 0;
+    for (int i = 0; i < REQUESTS; i++) {
+        int            tenant = (int)sc_random_between(0, TENANTS - 1);
+        char           prompt[64], mark[32];
+        sc_ask_request request = sc_ask_init(prompt);
+        snprintf(mark, sizeof mark, "tenant%d", tenant);
+        snprintf(prompt, sizeof prompt, "What does %s owe for item %d?", mark,
+                 (int)sc_random_between(0, QUESTIONS - 1));
+        request.optional_max_distance_case =
+            SEMCACHE__V1__ANSWER_REQUEST__OPTIONAL_MAX_DISTANCE_MAX_DISTANCE;
+        request.max_distance = 0.3;
+        sc_ask_response *response = sc_ask(here->tenants[tenant], &request, NULL);
+        assert_non_null(strstr(response->answer, mark));
+        if (response->nearest != NULL)
+            assert_non_null(strstr(response->nearest->prompt, mark));
+        hits += response->decision == SEMCACHE__V1__DECISION__DECISION_HIT;
+        sc_ask_free(response);
+    }
+    assert_true(hits > REQUESTS / 2);
+    /* The same words of two tenants: the other's answer is one exact key away. */
+    sc_ask_request   request = sc_ask_init("What do we owe?");
+    sc_ask_response *first = sc_ask(here->tenants[0], &request, NULL);
+    sc_ask_response *second = sc_ask(here->tenants[1], &request, NULL);
+    assert_int_equal(second->source, SEMCACHE__V1__SOURCE__SOURCE_LLM);
+    assert_non_null(strstr(second->nearest->prompt, "tenant1")); /* its own, never the other's */
+    assert_string_not_equal(first->entry_id, second->entry_id);
+    sc_ask_free(first);
+    sc_ask_free(second);
+}
+
+static void an_invalidation_reaches_the_own_tenant_only(void **state)
+{
+    town          *here = need(state);
+    sc_ask_request request = sc_ask_init("What is to be forgotten?");
+    for (int i = 0; i < 2; i++)
+        sc_ask_free(sc_ask(here->tenants[i], &request, NULL));
+    long long before = sc_test_redis_integer(here->world.redis, "DBSIZE");
+    assert_true(before >= 2);
+    /* By another's id: nothing is there. */
+    sc_ask_response      *foreign = sc_ask(here->tenants[1], &request, NULL);
+    char                 *ids[] = {foreign->entry_id};
+    sc_invalidate_request by_id = SEMCACHE__V1__INVALIDATE_REQUEST__INIT;
+    by_id.entry_ids = ids;
+    by_id.n_entry_ids = 1;
+    sc_invalidate_response *none = sc_ask_invalidate(here->tenants[0], &by_id, NULL);
+    assert_int_equal(none->removed, 0);
+    assert_int_equal(none->n_examples, 0);
+    sc_invalidate_free(none);
+    sc_ask_free(foreign);
+    /* Everything, said by one tenant, is everything of that tenant. */
+    sc_invalidate_request everything = SEMCACHE__V1__INVALIDATE_REQUEST__INIT;
+    everything.all = true;
+    sc_invalidate_response *own = sc_ask_invalidate(here->tenants[0], &everything, NULL);
+    assert_true(own->removed >= 1);
+    for (size_t i = 0; i < own->n_examples; i++)
+        assert_null(strstr(own->examples[i]->prompt, "tenant1"));
+    sc_invalidate_free(own);
+    sc_ask_response *kept = sc_ask(here->tenants[1], &request, NULL);
+    assert_int_equal(kept->source, SEMCACHE__V1__SOURCE__SOURCE_EXACT);
+    sc_ask_free(kept);
+    sc_ask_response *gone = sc_ask(here->tenants[0], &request, NULL);
+    assert_int_equal(gone->source, SEMCACHE__V1__SOURCE__SOURCE_LLM);
+    sc_ask_free(gone);
+}
+
+static void the_tenants_bounds_hold(void **state)
+{
+    town          *here = need(state);
+    sc_outcome     outcome;
+    sc_ask_request request = sc_ask_init("How far may it be?");
+    request.optional_max_distance_case =
+        SEMCACHE__V1__ANSWER_REQUEST__OPTIONAL_MAX_DISTANCE_MAX_DISTANCE;
+    request.max_distance = 0.5;
+    assert_null(sc_ask(here->tenants[0], &request, &outcome));
+    assert_int_equal(outcome.status, SC_INVALID);
+    assert_non_null(strstr(outcome.text, "max_distance: 0.5 is over this tenant's 0.3"));
+    request = sc_ask_init("How long may it live?");
+    request.optional_ttl_seconds_case =
+        SEMCACHE__V1__ANSWER_REQUEST__OPTIONAL_TTL_SECONDS_TTL_SECONDS;
+    request.ttl_seconds = 601;
+    assert_null(sc_ask(here->tenants[0], &request, &outcome));
+    assert_int_equal(outcome.status, SC_INVALID);
+    request.optional_ttl_seconds_case = SEMCACHE__V1__ANSWER_REQUEST__OPTIONAL_TTL_SECONDS__NOT_SET;
+    sc_ask_response *bounded = sc_ask(here->tenants[0], &request, NULL);
+    assert_in_range(bounded->expires_at_ms - bounded->created_at_ms, 1, 600000);
+    sc_ask_free(bounded);
+}
+
+/* A caller who may read must not be able to put answers before others. */
+static void without_the_right_to_store_nothing_is_kept(void **state)
+{
+    town            *here = need(state);
+    sc_ask_request   request = sc_ask_init("May I write?");
+    sc_ask_response *response = sc_ask(here->reader, &request, NULL);
+    assert_int_equal(response->source, SEMCACHE__V1__SOURCE__SOURCE_LLM);
+    assert_false(response->stored);
+    sc_ask_free(response);
+    response = sc_ask(here->tenants[0], &request, NULL);
+    assert_int_equal(response->source, SEMCACHE__V1__SOURCE__SOURCE_LLM);
+    sc_ask_free(response);
+}
+
+/* The configuration is the operator's business. */
+static void settings_are_for_those_with_admin_rights(void **state)
+{
+    town              *here = need(state);
+    sc_stats_response *seen = sc_ask_stats(here->tenants[0]);
+    assert_int_equal(seen->n_settings, 0);
+    sc_stats_free(seen);
+    seen = sc_ask_stats(here->operator);
+    assert_true(seen->n_settings > 20);
+    for (size_t i = 0; i < seen->n_settings; i++)
+        assert_null(strstr(seen->settings[i]->value, "sk-test"));
+    sc_stats_free(seen);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(those_without_a_key_learn_nothing),
+        cmocka_unit_test(thousands_of_requests_serve_no_foreign_answer),
+        cmocka_unit_test(an_invalidation_reaches_the_own_tenant_only),
+        cmocka_unit_test(the_tenants_bounds_hold),
+        cmocka_unit_test(without_the_right_to_store_nothing_is_kept),
+        cmocka_unit_test(settings_are_for_those_with_admin_rights),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
