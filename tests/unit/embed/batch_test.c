@@ -414,11 +414,15 @@ typedef struct {
     wait     w;
     fixture *f;
     int      left;
+    char    *stack_low, *stack_high; /* where done() ran */
 } chain;
 
 static void on_chain(sc_embed_call *call)
 {
     chain *c = SC_CONTAINER(call, chain, w.call);
+    char  *here = __builtin_frame_address(0);
+    c->stack_low = c->stack_low == NULL || here < c->stack_low ? here : c->stack_low;
+    c->stack_high = here > c->stack_high ? here : c->stack_high;
     assert_int_equal(call->status, SC_OK);
     if (c->left-- == 0) {
         atomic_store(&c->w.done, 1);
@@ -445,6 +449,7 @@ static void done_may_ask_again(void **state)
     c.w.call.hash = sc_sha256("start", 5);
     sc_embedder_ask(f.embedder, &c.w.call);
     assert_int_equal(c.w.done, 1);
+    assert_true(c.stack_high - c.stack_low < 16384);
     end(&f);
 }
 

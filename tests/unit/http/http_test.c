@@ -351,6 +351,54 @@ static void a_cancelled_request_ends_at_once(void **state)
     teardown(&f);
 }
 
+static void on_done_slowly(sc_http_request *request)
+{
+    usleep(100000); /* both others are in the inbox by now */
+    on_done(request);
+}
+
+typedef struct {
+    wait             w;
+    sc_http         *http;
+    sc_http_request *other;
+} canceller;
+
+static void on_done_cancel_other(sc_http_request *request)
+{
+    canceller *c = SC_CONTAINER(request, canceller, w.request);
+    sc_http_cancel(c->http, c->other);
+    on_done(request);
+}
+
+/* The loop would end the request a second time, in memory that is its caller's again. */
+static void a_cancel_that_meets_the_end_is_withdrawn(void **state)
+{
+    fixture   f;
+    wait      slow, late;
+    canceller c;
+    (void)state;
+    setup(&f);
+    prepare(&f, &slow, 5000);
+    slow.request.done = on_done_slowly;
+    assert_int_equal(sc_http_send(f.http, &slow.request), SC_OK);
+    usleep(50000);
+    prepare(&f, &c.w, 0); /* the deadline has passed when the loop sees them */
+    prepare(&f, &late, 0);
+    c.http = f.http;
+    c.other = &late.request;
+    c.w.request.done = on_done_cancel_other;
+    assert_int_equal(sc_http_send(f.http, &c.w.request), SC_OK);
+    assert_int_equal(sc_http_send(f.http, &late.request), SC_OK);
+    finish(&slow);
+    finish(&c.w);
+    finish(&late);
+    usleep(50000);
+    assert_int_equal(atomic_load(&late.done), 1);
+    assert_int_equal(late.request.status, SC_TIMEOUT);
+    drop(&slow);
+    teardown(&f);
+}
+
 /* Hundreds of connections to one upstream, and no bound on what waits. */
 static void a_lane_bounds_what_runs_and_what_waits(void **state)
 {
@@ -568,6 +616,7 @@ int main(void)
         cmocka_unit_test(the_environment_names_no_proxy),
         cmocka_unit_test(a_stream_comes_in_pieces),
         cmocka_unit_test(a_cancelled_request_ends_at_once),
+        cmocka_unit_test(a_cancel_that_meets_the_end_is_withdrawn),
         cmocka_unit_test(a_lane_bounds_what_runs_and_what_waits),
         cmocka_unit_test(what_waits_in_a_lane_keeps_its_deadline),
         cmocka_unit_test(a_request_can_wait_for_its_start),
