@@ -248,7 +248,8 @@ static sc_str text_or(const char *text, const char *fallback)
 static sc_status bound(const sc_tenant_limits *limits, const Semcache__V1__AnswerRequest *message,
                        sc_question *question, sc_error *error)
 {
-    if (question->max_distance > limits->distance_max) {
+    bool any_distance = limits->distance_max >= 2; /* what is beyond that is no distance */
+    if (!any_distance && question->max_distance > limits->distance_max) {
         if (message->optional_max_distance_case)
             return sc_fail(error, SC_INVALID, "max_distance: %g is over this tenant's %g",
                            question->max_distance, limits->distance_max);
