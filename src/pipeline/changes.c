@@ -5,7 +5,9 @@
  * at the count then: one of the two always meets the other.
  *
  * An answer of the LLM has no version in the store that could have changed; for it, and only for
- * it, there are epochs. A put into the store is not taken back so easily: hence the lock. */
+ * it, there are epochs. Nor is a put into the store taken back so easily, and it may overtake, or be
+ * overtaken by, the store's search for what to remove. So an invalidation lets no put begin, and
+ * waits for those under way; each has the store's deadline. */
 #include "src/pipeline/work.h"
 
 uint64_t sc_pipeline_epoch(const sc_pipeline *pipeline)
@@ -22,15 +24,48 @@ bool sc_pipeline_same_epoch(const sc_pipeline *pipeline, uint64_t epoch)
 
 void sc_pipeline_invalidation_begins(sc_pipeline *pipeline)
 {
-    pthread_rwlock_wrlock(&pipeline->keeping);
+    pthread_mutex_lock(&pipeline->keeping);
     atomic_fetch_add(&pipeline->invalidating, 1);
     atomic_fetch_add(&pipeline->invalidations, 1);
-    pthread_rwlock_unlock(&pipeline->keeping);
+    pthread_mutex_unlock(&pipeline->keeping);
 }
 
 void sc_pipeline_invalidation_ends(sc_pipeline *pipeline)
 {
+    atomic_fetch_add(&pipeline->invalidated, 1);
     atomic_fetch_sub(&pipeline->invalidating, 1);
+}
+
+bool sc_pipeline_put_begins(sc_pipeline *pipeline, uint64_t epoch)
+{
+    pthread_mutex_lock(&pipeline->keeping);
+    bool same = sc_pipeline_same_epoch(pipeline, epoch);
+    if (same)
+        pipeline->puts++;
+    pthread_mutex_unlock(&pipeline->keeping);
+    return same;
+}
+
+void sc_pipeline_put_ends(sc_pipeline *pipeline)
+{
+    sc_link quiet;
+    sc_list_init(&quiet);
+    pthread_mutex_lock(&pipeline->keeping);
+    if (--pipeline->puts == 0)
+        sc_list_splice_back(&quiet, &pipeline->parked);
+    pthread_mutex_unlock(&pipeline->keeping);
+    for (sc_link *link; (link = sc_list_pop_front(&quiet)) != NULL;)
+        sc_invalidation_go_on(SC_CONTAINER(link, sc_invalidation, _link));
+}
+
+bool sc_pipeline_is_quiet(sc_pipeline *pipeline, sc_invalidation *invalidation)
+{
+    pthread_mutex_lock(&pipeline->keeping);
+    bool quiet = pipeline->puts == 0;
+    if (!quiet)
+        sc_list_push_back(&pipeline->parked, &invalidation->_link);
+    pthread_mutex_unlock(&pipeline->keeping);
+    return quiet;
 }
 
 static size_t slot_of(const sc_digest *id)

@@ -72,7 +72,7 @@ static void store_done(sc_store_call *call)
     finish(invalidation);
 }
 
-static void ask_store(sc_invalidation *invalidation)
+void sc_invalidation_go_on(sc_invalidation *invalidation)
 {
     sc_pipeline *pipeline = invalidation->_pipeline;
     invalidation->store.call.done = store_done;
@@ -81,6 +81,12 @@ static void ask_store(sc_invalidation *invalidation)
     if (!invalidation->store.dry_run)
         sweep_memory(pipeline, &invalidation->store.filter);
     pipeline->store->ops->invalidate(pipeline->store, &invalidation->store);
+}
+
+static void ask_store(sc_invalidation *invalidation)
+{
+    if (invalidation->store.dry_run || sc_pipeline_is_quiet(invalidation->_pipeline, invalidation))
+        sc_invalidation_go_on(invalidation);
 }
 
 static void fail(sc_invalidation *invalidation, sc_status status)

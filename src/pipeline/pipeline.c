@@ -61,13 +61,8 @@ sc_status sc_pipeline_open(const sc_pipeline_options *options, const sc_pipeline
     pipeline->options = *options;
     pipeline->parts = *parts;
     pipeline->dim = sc_embedder_provider(parts->embedder)->dim;
-    /* Answers are kept without a pause on a busy server: an invalidation that waited for a gap
-     * would starve. */
-    pthread_rwlockattr_t attr;
-    pthread_rwlockattr_init(&attr);
-    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&pipeline->keeping, &attr);
-    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&pipeline->keeping, NULL);
+    sc_list_init(&pipeline->parked);
     /* Until the feed has come up nothing in memory can be vouched for. */
     atomic_store(&pipeline->feed_lost_ns, sc_now().ns);
 
@@ -93,7 +88,7 @@ void sc_pipeline_close(sc_pipeline *pipeline)
     sc_gather_close(pipeline->gather);
     sc_flights_close(pipeline->flights);
     sc_pipeline_metrics_close(pipeline->metrics);
-    pthread_rwlock_destroy(&pipeline->keeping);
+    pthread_mutex_destroy(&pipeline->keeping);
     free(pipeline);
 }
 

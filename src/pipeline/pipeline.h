@@ -136,6 +136,7 @@ typedef struct sc_invalidation {
     void (*finished)(struct sc_invalidation *invalidation);
 
     sc_pipeline  *_pipeline;
+    sc_link       _link;
     sc_arena      _arena;
     sc_embed_call _embed;
     float        *_vector;

@@ -134,16 +134,42 @@ static bool may_serve(const sc_work *work, const sc_entry *entry)
     return sc_may_serve(entry, &work->origin->_scope, work->origin->_canonical.guard);
 }
 
+static void reading(sc_work *work)
+{
+    work->read_at = atomic_load(&work->pipeline->invalidated);
+}
+
+/* Has no invalidation ended since? */
+static bool still_true(const sc_work *work)
+{
+    return atomic_load(&work->pipeline->invalidated) == work->read_at;
+}
+
+typedef struct {
+    const sc_work *work;
+    sc_candidate  *hit;
+    sc_source      source;
+} offer;
+
+/* Under the flight's lock, and so after the waiter has joined: who asked when an invalidation had
+ * returned is not served what was read before. */
+static bool takes(sc_waiter *waiter, void *context)
+{
+    const offer *offered = context;
+    return still_true(offered->work) &&
+           (offered->source == SC_SOURCE_EXACT || wants(waiter, offered->hit));
+}
+
 /* Answers everyone for whom the hit is near enough; an exact one is for everyone. */
 static void serve(sc_work *work, sc_candidate *hit, sc_source source)
 {
     sc_link served;
+    offer   offered = {work, hit, source};
     if (!may_serve(work, hit->entry))
         return;
     sc_list_init(&served);
     lap(work);
-    sc_flights_take(work->pipeline->flights, &work->flight,
-                    source == SC_SOURCE_EXACT ? NULL : wants, hit, &served);
+    sc_flights_take(work->pipeline->flights, &work->flight, takes, &offered, &served);
     if (sc_list_empty(&served))
         return;
     count_use(work->pipeline, hit->entry);
@@ -258,6 +284,7 @@ static outcome exact(sc_work *work)
     sc_pipeline *pipeline = work->pipeline;
     if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
         return STEP_NEXT;
+    reading(work);
     sc_entry *entry = sc_warm_exact(pipeline->parts.warm, &work->origin->_id, sc_wall_now());
     if (entry == NULL)
         return STEP_NEXT;
@@ -331,6 +358,7 @@ static outcome embed(sc_work *work)
 {
     if (work->kind == SC_WORK_BYPASS)
         return STEP_NEXT;
+    reading(work);
     begin(work);
     if (embeddable(work))
         embed_start(work);
@@ -364,6 +392,14 @@ static void warm_up(sc_work *work)
         sc_pipeline_recall(work->pipeline, entry, vector_of(work), work->id_changes);
 }
 
+/* What was found by key could not be served: the store is asked once more, in CONFIRM. */
+static void get_again(sc_work *work)
+{
+    sc_entry_unref(work->get.found);
+    work->get.found = NULL;
+    work->looked = false;
+}
+
 static outcome embed_after(sc_work *work)
 {
     if (work->kind == SC_WORK_BYPASS)
@@ -371,6 +407,8 @@ static outcome embed_after(sc_work *work)
     if (embeddable(work))
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_embed, work);
     warm_up(work);
+    if (work->get.found != NULL && !still_true(work))
+        get_again(work);
     return STEP_NEXT;
 }
 
@@ -399,6 +437,7 @@ static outcome prefilter(sc_work *work)
                   .k = work->origin->question.top_k},
         .done = gather_done,
     };
+    reading(work);
     begin(work);
     expect(work);
     sc_gather_ask(work->pipeline->gather, &work->gather);
@@ -500,6 +539,8 @@ static outcome confirm(sc_work *work)
 {
     if (work->kind == SC_WORK_REFRESH || work->kind == SC_WORK_BYPASS)
         return STEP_NEXT;
+    reading(work);
+    work->confirmed++;
     begin(work);
     if (!work->looked)
         get_start(work);
@@ -512,6 +553,14 @@ static void publish_found(void *context)
 {
     sc_work *work = context;
     work->found_count = work->search.found_count;
+}
+
+static void unpublish_found(void *context)
+{
+    sc_work *work = context;
+    work->found_count = 0;
+    sc_candidates_unref(work->search.found, work->search.found_count);
+    work->search.found_count = 0;
 }
 
 /* The store was asked for this scope and these volatile values; what it gave is looked at once more. */
@@ -527,15 +576,28 @@ static void drop_foreign(sc_work *work)
     search->found_count = kept;
 }
 
+/* An invalidation ended meanwhile, and there was something to serve: it may be there still. Not for
+ * ever, should invalidations come without end. */
+static bool reads_again(sc_work *work)
+{
+    enum { CONFIRM_MAX = 3 };
+    bool found = work->get.found != NULL || work->search.found_count != 0;
+    if (still_true(work) || !found || work->confirmed == CONFIRM_MAX)
+        return false;
+    get_again(work);
+    sc_flights_publish(work->pipeline->flights, &work->flight, unpublish_found, work);
+    return true;
+}
+
 static outcome confirm_after(sc_work *work)
 {
     warm_up(work);
     drop_foreign(work);
-    if (work->search.found_count == 0)
-        return STEP_NEXT;
-    sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
-    serve(work, &work->search.found[0], SC_SOURCE_REDIS);
-    return STEP_NEXT;
+    if (work->search.found_count != 0) {
+        sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
+        serve(work, &work->search.found[0], SC_SOURCE_REDIS);
+    }
+    return reads_again(work) ? STEP_AGAIN : STEP_NEXT;
 }
 
 /* ---- ASK: the LLM --------------------------------------------------------------------------------- */
@@ -603,18 +665,9 @@ static outcome ask(sc_work *work)
     return park(work);
 }
 
-/* A caller can only try again later, whatever it was that the LLM sent instead of an answer; the
- * error's text tells what. */
-static sc_status outward(sc_status status)
-{
-    return status == SC_CORRUPT || status == SC_TOO_LARGE || status == SC_MISMATCH ? SC_UNAVAILABLE
-                                                                                   : status;
-}
-
 static outcome ask_after(sc_work *work)
 {
-    sc_llm_call *llm = &work->llm;
-    llm->status = outward(llm->status);
+    const sc_llm_call *llm = &work->llm;
     uint64_t           us = (uint64_t)sc_elapsed_us(work->step_started, sc_now());
     sc_pipeline_count_llm(work->pipeline->metrics, llm->status, us,
                           (uint64_t)llm->prompt_tokens + llm->completion_tokens);
@@ -700,6 +753,7 @@ static void put_done(sc_store_call *call)
     if (call->status != SC_OK && sc_log_allow(&limit, 1000, sc_now(), &left_out))
         sc_log(SC_LOG_WARN, "store.put_failed", sc_kv_text("status", sc_status_name(call->status)),
                sc_kv_text("cause", call->error.text), sc_kv_int("left_out", left_out));
+    sc_pipeline_put_ends(work->pipeline);
     sc_flight_unref(work->pipeline->flights, &work->flight);
 }
 
@@ -717,14 +771,11 @@ static void put_start(sc_work *work)
 /* What was invalidated while the LLM was thinking must not come back. */
 static void keep_unless_invalidated(sc_work *work, sc_entry *entry)
 {
-    sc_pipeline *pipeline = work->pipeline;
-    pthread_rwlock_rdlock(&pipeline->keeping);
-    if (sc_pipeline_same_epoch(pipeline, work->epoch)) {
-        work->kept = sc_entry_ref(entry);
-        sc_pipeline_learn(pipeline, entry, vector_of(work));
-        put_start(work);
-    }
-    pthread_rwlock_unlock(&pipeline->keeping);
+    if (!sc_pipeline_put_begins(work->pipeline, work->epoch))
+        return;
+    work->kept = sc_entry_ref(entry);
+    sc_pipeline_learn(work->pipeline, entry, vector_of(work));
+    put_start(work);
 }
 
 static outcome keep(sc_work *work)
@@ -784,12 +835,14 @@ static bool finish_stale(sc_work *work, sc_request *request)
     return served;
 }
 
-/* What the failure is to those who still wait: they have not left, and they have not asked for
- * something that is not there. */
-static sc_status failure_of(const sc_llm_call *llm)
+/* Those who still wait have not left, and have not asked for a cached answer that is not there;
+ * whatever it was that the LLM sent instead of an answer, they can only try again later. The
+ * error's text tells what. */
+static sc_status failure_of(sc_status of_llm)
 {
-    return llm->status == SC_CANCELLED || llm->status == SC_NOT_FOUND ? SC_UNAVAILABLE
-                                                                      : llm->status;
+    bool ours = of_llm == SC_CANCELLED || of_llm == SC_NOT_FOUND || of_llm == SC_CORRUPT ||
+                of_llm == SC_TOO_LARGE || of_llm == SC_MISMATCH;
+    return ours ? SC_UNAVAILABLE : of_llm;
 }
 
 static outcome reply(sc_work *work)
@@ -805,7 +858,7 @@ static outcome reply(sc_work *work)
             finish_answered(work, request, source);
             source = SC_SOURCE_JOINED;
         } else if (!finish_stale(work, request)) {
-            finish_failed(work, request, failure_of(&work->llm), &work->llm.error);
+            finish_failed(work, request, failure_of(work->llm.status), &work->llm.error);
         }
     }
     return STEP_END;

@@ -33,6 +33,8 @@ typedef struct sc_work {
     sc_instant step_started;
     uint64_t   step_us[SC_STEP_COUNT];
     uint64_t   epoch;       /* when the LLM was asked */
+    uint64_t   read_at;     /* invalidations that had ended when memory or store was last asked */
+    unsigned   confirmed;   /* times that the store was searched */
     uint32_t   id_changes;  /* of the exact key, when the store was asked for it */
     uint64_t   all_changes; /* when the store was searched */
 
@@ -79,12 +81,14 @@ struct sc_pipeline {
     _Atomic int64_t      feed_lost_ns;
     atomic_uint_fast64_t invalidations; /* begun */
     atomic_uint          invalidating;  /* under way */
+    atomic_uint_fast64_t invalidated;   /* ended */
     atomic_uint_fast64_t changes;       /* of any entry */
     atomic_uint          changes_of[SC_CHANGES_SLOTS]; /* of the ids that fall on the slot */
 
-    /* Shared: an answer goes to memory and store. Alone: an invalidation begins. So an answer is
-     * either there for the invalidation to find, or sees that it has begun. */
-    pthread_rwlock_t keeping;
+    pthread_mutex_t keeping;
+    /* Under keeping. */
+    size_t  puts;  /* into the store, under way */
+    sc_link parked; /* invalidations that wait until there are none */
 };
 
 /* ---- what may have changed between a read and the use of what was read; in changes.c ---- */
@@ -95,6 +99,15 @@ uint64_t sc_pipeline_epoch(const sc_pipeline *pipeline);
 bool sc_pipeline_same_epoch(const sc_pipeline *pipeline, uint64_t epoch);
 void sc_pipeline_invalidation_begins(sc_pipeline *pipeline);
 void sc_pipeline_invalidation_ends(sc_pipeline *pipeline);
+
+/* True: an answer of that epoch may be put into memory and store; say so when the store has it. */
+bool sc_pipeline_put_begins(sc_pipeline *pipeline, uint64_t epoch);
+void sc_pipeline_put_ends(sc_pipeline *pipeline);
+
+/* True: no put is under way, and none will begin before the invalidation ends. False: it will be
+ * handed to sc_invalidation_go_on once that is so. */
+bool sc_pipeline_is_quiet(sc_pipeline *pipeline, sc_invalidation *invalidation);
+void sc_invalidation_go_on(sc_invalidation *invalidation); /* in invalidate.c */
 
 /* A count that differs once the entry of that id was written, replaced or removed in between (and,
  * seldom, for no reason). */

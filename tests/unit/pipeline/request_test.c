@@ -326,7 +326,7 @@ static void describe(const sc_scope_fields *f, char *out, size_t room)
 static void no_scope_is_ever_served_anothers_answer(void **state)
 {
     (void)state;
-    enum { ROUNDS = 6000 };
+    enum { ROUNDS = 4000 };
     rig r;
     rig_open(&r, NULL);
     unsigned hits = 0;
