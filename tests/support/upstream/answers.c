@@ -5,7 +5,7 @@
 
 #include "tests/support/upstream/internal.h"
 
-enum { EVENTS_MAX = 64, WORDS_PER_EVENT = 3 };
+enum { EVENTS_MAX = 64, WORDS_PER_EVENT = 3, LONG_LINE_BYTES = 4 << 20 };
 
 static void put_base64(sc_buf *out, const void *bytes, size_t len)
 {
@@ -303,13 +303,14 @@ static sc_str next_delta(sc_str *rest)
 
 static void spoil_stream(reply *out)
 {
+    static const char blanks[] = "                                                                ";
     if (script_is(&out->how, "stream_error"))
         sc_buf_str(&out->body, SC_STR("data: {\"error\": {\"message\": \"overloaded\"}}"));
     else if (script_is(&out->how, "stream_garbage"))
         sc_buf_str(&out->body, SC_STR("data: {\"choices\": [{\"delta"));
     else if (script_is(&out->how, "long_line"))
-        for (size_t i = 0; i < 4u << 20; i++)
-            sc_buf_byte(&out->body, 'x');
+        for (size_t i = 0; i < LONG_LINE_BYTES; i += sizeof blanks - 1)
+            sc_buf_append(&out->body, blanks, sizeof blanks - 1);
     else
         return;
     end_event(out);

@@ -26,7 +26,7 @@ typedef struct {
 
 static sc_llm_options usual(void)
 {
-    return (sc_llm_options){.timeout_ms = 5000,
+    return (sc_llm_options){.timeout_ms = 20000,
                             .connections = 8,
                             .queue_max = 1000,
                             .answer_bytes_max = 1000,
@@ -147,7 +147,7 @@ static void expect(fixture *f, const char *script, sc_status status, const char 
 {
     wait w;
     sc_upstream_control(f->upstream, script);
-    ask(f, &w, "one two three four five six seven", 3000);
+    ask(f, &w, "one two three four five six seven", 20000);
     sc_status got = finish(&w);
     if (got != status || (cause != NULL && strstr(w.call.error.text, cause) == NULL))
         print_error("%s: %s, %s\n", script, sc_status_name(got), w.call.error.text);
