@@ -3,6 +3,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define LANES 8
@@ -18,10 +19,16 @@ SC_INLINE vec widen(const uint16_t *halves)
 
 #include "src/embed/local/kernels/panels.inc"
 
+/* Asked of the processor itself: clang 14's __builtin_cpu_supports does not know the name. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
 static bool available(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
 const sc_kernel sc_kernel_avx2 = {
