@@ -94,7 +94,7 @@ sc_status sc_pool_post(sc_pool *pool, sc_task *task)
 {
     sc_status status = SC_BUSY;
     pthread_mutex_lock(&pool->lock);
-    if (pool->waiting < pool->queue_max) {
+    if (pool->waiting < pool->queue_max && !pool->closing) {
         sc_list_push_back(&pool->tasks, &task->link);
         pool->waiting++;
         pthread_cond_signal(&pool->wake);

@@ -25,10 +25,12 @@ typedef struct {
 /* Errors: SC_NO_MEMORY, SC_UNAVAILABLE when no thread could be started. */
 SC_MUST_CHECK sc_status sc_pool_open(const sc_pool_options *options, sc_pool **out);
 
-/* Runs what is queued, then ends the threads. Blocks until they have. NULL is welcome. */
+/* Runs what is queued, then ends the threads. Blocks until they have, so not from a task.
+ * NULL is welcome. */
 void sc_pool_close(sc_pool *pool);
 
-/* Borrows task until its run() starts. Errors: SC_BUSY, and run() will not be called. */
+/* Borrows task until its run() starts. Errors: SC_BUSY, also once the pool is
+ * being closed, and run() will not be called. */
 SC_MUST_CHECK sc_status sc_pool_post(sc_pool *pool, sc_task *task);
 
 /* Tasks that wait for a worker now. */

@@ -57,7 +57,8 @@ static sc_status grow(sc_table *table)
 sc_status sc_table_put(sc_table *table, const sc_digest *key, void *value, void **old)
 {
     assert(value != NULL);
-    sc_status status = grow(table);
+    /* Replacing takes no slot, so it must not fail for want of one. */
+    sc_status status = sc_table_get(table, key) == NULL ? grow(table) : SC_OK;
     if (status != SC_OK)
         return status;
     sc_table_slot *slot = &table->slots[find(table, key)];

@@ -91,6 +91,33 @@ static bool fill(void *context)
     return ok;
 }
 
+static bool replace_in_a_full_table(void *context)
+{
+    sc_table *table = context;
+    int       other;
+    void     *old;
+    sc_digest key = key_of(3);
+    assert_int_equal(sc_table_put(table, &key, &other, &old), SC_OK);
+    assert_int_equal(sc_table_put(table, &key, old, NULL), SC_OK);
+    return true;
+}
+
+/* An entry's successor would be lost in a moment without memory, and the old answer served on. */
+static void replacing_needs_no_memory(void **state)
+{
+    (void)state;
+    sc_table table = {0};
+    int      value;
+    for (unsigned i = 0; i < 12; i++) {
+        sc_digest key = key_of(i);
+        assert_int_equal(sc_table_put(&table, &key, &value, NULL), SC_OK);
+    }
+    assert_int_equal(table.used * 4, table.room * 3);
+    assert_int_equal(sc_fail_malloc_each(replace_in_a_full_table, &table), 0);
+    assert_int_equal(table.used, 12);
+    sc_table_fini(&table);
+}
+
 static void without_memory_it_is_as_before(void **state)
 {
     (void)state;
@@ -102,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_holds_what_a_model_holds),
         cmocka_unit_test(keys_with_equal_low_bits_do_not_pile_up),
+        cmocka_unit_test(replacing_needs_no_memory),
         cmocka_unit_test(without_memory_it_is_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
