@@ -71,6 +71,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "semcached: %s\n", error.text);
         return EXIT_USAGE;
     }
+    sc_config_wipe_environment(settings->config, environ);
     int code = sc_settings_serves(settings) ? serve(settings) : print(settings);
     sc_settings_close(settings);
     return code;
