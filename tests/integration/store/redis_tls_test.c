@@ -133,9 +133,11 @@ static void a_server_that_cannot_prove_itself_is_refused(void **state)
 
     set_up(&on);
     other = sc_test_tls_start(sc_test_redis_port(on.redis));
-    /* Signed by nobody we trust; by nobody the system trusts; for another host. */
+    /* Signed by nobody we trust; by nobody the system trusts; for another name, for another
+     * address. */
     assert_never_connects("rediss://localhost", sc_test_tls_port(on.tls), sc_test_tls_ca_file(other));
     assert_never_connects("rediss://localhost", sc_test_tls_port(on.tls), NULL);
+    assert_never_connects("rediss://127.1", sc_test_tls_port(on.tls), sc_test_tls_ca_file(on.tls));
     assert_never_connects("rediss://127.0.0.1", sc_test_tls_port(on.tls), sc_test_tls_ca_file(on.tls));
     /* Never plain where TLS was asked for, nor the other way round. */
     assert_never_connects("rediss://localhost", sc_test_redis_port(on.redis), sc_test_tls_ca_file(on.tls));

@@ -176,7 +176,7 @@ static void remember_put(void *context, sc_entry *entry, const float *vector)
 
     pthread_mutex_lock(&memory->lock);
     memory->puts++;
-    memory->with_vector = vector != NULL;
+    memory->with_vector += vector != NULL;
     if (sc_table_put(&memory->versions, &entry->f.id, (void *)(uintptr_t)entry->f.version, NULL) != SC_OK)
         abort();
     pthread_mutex_unlock(&memory->lock);
@@ -261,4 +261,20 @@ size_t sc_test_memory_count(sc_test_memory *memory)
     size_t count = memory->versions.used;
     pthread_mutex_unlock(&memory->lock);
     return count;
+}
+
+unsigned sc_test_memory_lives(sc_test_memory *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    unsigned lives = memory->lives;
+    pthread_mutex_unlock(&memory->lock);
+    return lives;
+}
+
+unsigned sc_test_memory_clears(sc_test_memory *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    unsigned clears = memory->clears;
+    pthread_mutex_unlock(&memory->lock);
+    return clears;
 }

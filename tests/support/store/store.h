@@ -31,8 +31,8 @@ void sc_test_close(sc_store *store);
 typedef struct {
     pthread_mutex_t lock;
     sc_table        versions; /* id to version; 64-bit */
-    bool            live, with_vector;
-    unsigned        puts, removals, clears, lives;
+    bool            live;
+    unsigned        puts, with_vector, removals, clears, lives;
 } sc_test_memory;
 
 void          sc_test_memory_init(sc_test_memory *memory);
@@ -41,6 +41,8 @@ sc_store_feed sc_test_memory_feed(sc_test_memory *memory);
 uint64_t      sc_test_memory_version(sc_test_memory *memory, const sc_digest *id);
 bool          sc_test_memory_live(sc_test_memory *memory);
 size_t        sc_test_memory_count(sc_test_memory *memory);
+unsigned      sc_test_memory_lives(sc_test_memory *memory);
+unsigned      sc_test_memory_clears(sc_test_memory *memory);
 
 /* Waits until the condition holds, looking every millisecond; the test fails after ten seconds. */
 #define SC_TEST_UNTIL(condition)                                                                   \
