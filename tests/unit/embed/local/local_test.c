@@ -9,6 +9,7 @@
 
 #include "src/base/list.h"
 #include "src/embed/local/local.h"
+#include "tests/support/fail_malloc.h"
 #include "tests/unit/embed/local/golden.h"
 
 enum { TEXTS_MAX = 8 };
@@ -238,6 +239,29 @@ static void a_kernel_of_another_processor_is_refused(void **state)
     assert_int_equal(open_with(&options, &error), SC_UNSUPPORTED);
 }
 
+static bool open_and_close(void *context)
+{
+    sc_embed_provider *provider = context;
+    sc_error           error = {0};
+    sc_local_options   options = {.threads = 2};
+    sc_status          status = sc_local_open(&options, &provider, &error);
+    if (status != SC_OK) {
+        assert_int_equal(status, SC_NO_MEMORY);
+        assert_null(provider);
+        assert_int_not_equal(error.text[0], '\0');
+        return false;
+    }
+    provider->close(provider);
+    return true;
+}
+
+/* Half a provider would be left behind, or used. */
+static void opening_without_memory_fails_cleanly_wherever_it_runs_out(void **state)
+{
+    (void)state;
+    assert_in_range(sc_fail_malloc_each(open_and_close, NULL), 12, 40);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +272,7 @@ int main(void)
         cmocka_unit_test(every_job_ends_once_also_under_a_flood),
         cmocka_unit_test(another_models_files_are_refused_by_name),
         cmocka_unit_test(a_kernel_of_another_processor_is_refused),
+        cmocka_unit_test(opening_without_memory_fails_cleanly_wherever_it_runs_out),
     };
     golden_model_dir();
     return cmocka_run_group_tests(tests, NULL, NULL);
