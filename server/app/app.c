@@ -208,6 +208,7 @@ sc_status sc_app_open(sc_settings *settings, sc_app **out, sc_error *error)
     sc_health_set(app->health, true);
     const sc_embed_provider *provider = sc_embedder_provider(app->embedder);
     sc_log(SC_LOG_INFO, "server.ready", sc_kv_int("port", sc_rpc_port(app->rpc, 0)),
+           sc_kv_int("admin_port", sc_admin_port(app->admin)),
            sc_kv_text("version", SC_VERSION), sc_kv_text("embedding", provider->name),
            sc_kv_str("model", provider->model), sc_kv_int("dim", provider->dim));
     *out = app;
