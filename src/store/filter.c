@@ -44,7 +44,8 @@ static float distance_between(const float *a, const float *b, uint32_t dim)
 }
 
 /* NaN compares false, so an entry without a usable vector is never near anything. */
-static bool near_enough(const sc_store_filter *filter, const float *vector, uint32_t dim, float *distance)
+static bool near_enough(const sc_store_filter *filter, const float *vector, uint32_t dim,
+                        float *distance)
 {
     *distance = NAN;
     if (filter->near == NULL)

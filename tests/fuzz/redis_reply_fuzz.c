@@ -1,5 +1,6 @@
-/* Bytes from a Redis, through every function that gives them a meaning. The first byte chooses what the
- * replies are taken for; HMGET's and FT.SEARCH's are decoded to the entry that would be served. */
+/* Bytes from a Redis, through every function that gives them a meaning. The first byte chooses what
+ * the replies are taken for; HMGET's and FT.SEARCH's are decoded to the entry that would be served.
+ */
 #include <math.h>
 #include <stdlib.h>
 

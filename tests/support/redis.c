@@ -38,7 +38,8 @@ static bool find_folder(char *out, size_t room)
 {
     static const struct {
         const char *variable, *below;
-    } places[] = {{"SEMCACHE_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/semcache"}, {"HOME", "/.cache/semcache"}};
+    } places[] = {
+        {"SEMCACHE_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/semcache"}, {"HOME", "/.cache/semcache"}};
 
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         const char *value = getenv(places[i].variable);
@@ -92,10 +93,11 @@ static void add_arg(words *to, const char *arg)
 
 static void make_argv(const sc_test_redis *redis, words *to)
 {
-    const char *const fixed[] = {
-        to->server,     "--port",       to->port, "--bind",  "127.0.0.1",  "--save",     "",
-        "--appendonly", "no",           "--dir",  redis->work, "--logfile", "log", "--loglevel",
-        "warning",      "--enable-debug-command", "local"};
+    const char *const fixed[] = {to->server,  "--port",     to->port,    "--bind",
+                                 "127.0.0.1", "--save",     "",          "--appendonly",
+                                 "no",        "--dir",      redis->work, "--logfile",
+                                 "log",       "--loglevel", "warning",   "--enable-debug-command",
+                                 "local"};
 
     snprintf(to->port, sizeof to->port, "%d", redis->port);
     snprintf(to->server, sizeof to->server, "%s/redis-server", redis->folder);
@@ -153,7 +155,8 @@ static void launch(sc_test_redis *redis)
 
 static redisContext *dial(sc_test_redis *redis)
 {
-    redisContext *context = redisConnectWithTimeout("127.0.0.1", redis->port, (struct timeval){1, 0});
+    redisContext *context =
+        redisConnectWithTimeout("127.0.0.1", redis->port, (struct timeval){1, 0});
     if (context == NULL || context->err != 0) {
         redisFree(context);
         return NULL;
@@ -167,7 +170,8 @@ static bool answers(sc_test_redis *redis)
     redisContext *context = dial(redis);
     redisReply   *reply = context == NULL ? NULL : redisCommand(context, "PING");
     /* An error is an answer too: a server with a password is up. */
-    bool up = reply != NULL && (reply->type == REDIS_REPLY_STATUS || strncmp(reply->str, "NOAUTH", 6) == 0);
+    bool up = reply != NULL &&
+              (reply->type == REDIS_REPLY_STATUS || strncmp(reply->str, "NOAUTH", 6) == 0);
 
     if (reply != NULL)
         freeReplyObject(reply);
@@ -214,7 +218,8 @@ sc_test_redis *sc_test_redis_start(const char *const *args)
 
     const char *temporary = getenv("TEST_TMPDIR");
     redis->args = args;
-    snprintf(redis->work, sizeof redis->work, "%s/redis.XXXXXX", temporary != NULL ? temporary : "/tmp");
+    snprintf(redis->work, sizeof redis->work, "%s/redis.XXXXXX",
+             temporary != NULL ? temporary : "/tmp");
     if (mkdtemp(redis->work) == NULL)
         stop_test(redis->work);
     for (int tries = 0; tries < PORT_TRIES_MAX; tries++) {

@@ -122,11 +122,10 @@ static void search(sc_store *base, sc_store_search *call)
     }
     pthread_mutex_lock(&store->lock);
     store->info.calls++;
-    SC_LIST_EACH(link, &store->by_use)
-    {
+    SC_LIST_EACH (link, &store->by_use) {
         const item *of = SC_CONTAINER(link, item, by_use);
-        if (of->vector != NULL && of->entry->f.guard == call->guard && of->entry->f.expires.ms > now_ms &&
-            sc_digest_equal(&of->entry->f.scope, &call->scope))
+        if (of->vector != NULL && of->entry->f.guard == call->guard &&
+            of->entry->f.expires.ms > now_ms && sc_digest_equal(&of->entry->f.scope, &call->scope))
             keep_nearest(call, of->entry, distance_between(of->vector, call->vector, base->dim));
     }
     pthread_mutex_unlock(&store->lock);
@@ -228,11 +227,11 @@ static void note_match(sc_store_invalidate *call, sc_entry *entry, float distanc
 /* Moves what matches to `gone`; nothing moves in a dry run. Under lock. */
 static void take_matches(memory *store, sc_store_invalidate *call, sc_link *gone)
 {
-    SC_LIST_EACH_SAFE(link, after, &store->by_use)
-    {
+    SC_LIST_EACH_SAFE (link, after, &store->by_use) {
         item *of = SC_CONTAINER(link, item, by_use);
         float distance;
-        if (!sc_store_filter_matches(&call->filter, &of->entry->f, of->vector, store->base.dim, &distance))
+        if (!sc_store_filter_matches(&call->filter, &of->entry->f, of->vector, store->base.dim,
+                                     &distance))
             continue;
         note_match(call, of->entry, distance);
         if (call->dry_run)
@@ -302,7 +301,8 @@ static void close_store(sc_store *base, sc_instant deadline)
     free(store);
 }
 
-static const sc_store_ops memory_ops = {get, search, verify, put, invalidate, used, look, close_store};
+static const sc_store_ops memory_ops = {get,        search, verify, put,
+                                        invalidate, used,   look,   close_store};
 
 sc_status sc_memory_store_open(const sc_memory_store_options *options, const sc_store_feed *feed,
                                sc_store **out)
@@ -317,8 +317,11 @@ sc_status sc_memory_store_open(const sc_memory_store_options *options, const sc_
     store->entries_max = options->entries_max;
     pthread_mutex_init(&store->lock, NULL);
     sc_list_init(&store->by_use);
-    store->info = (sc_store_info){
-        .connected = true, .feed_live = true, .index_state = "ready", .index_name = "memory", .percent_indexed = 1};
+    store->info = (sc_store_info){.connected = true,
+                                  .feed_live = true,
+                                  .index_state = "ready",
+                                  .index_name = "memory",
+                                  .percent_indexed = 1};
     if (feed != NULL)
         store->feed = *feed;
     if (store->feed.live != NULL)

@@ -8,18 +8,18 @@
 #include "src/store/redis/resp.h"
 #include "src/store/redis/vector.h"
 
-const char *const sc_redis_field_names[SC_REDIS_ALL_FIELDS] = {"ver",       "exp",    "meta", "prompt",
-                                                               "canonical", "answer", "v"};
+const char *const sc_redis_field_names[SC_REDIS_ALL_FIELDS] = {
+    "ver", "exp", "meta", "prompt", "canonical", "answer", "v"};
 
 enum { HSET_FIELDS = 14, META_BYTES_MAX = 1 << 20 };
 
-/* --- reading ------------------------------------------------------------------------------ */
+/* --- reading --------------------------------------------------------------------------- */
 
 sc_str *sc_redis_field(sc_redis_fields *fields, size_t number)
 {
-    sc_str *const places[SC_REDIS_ALL_FIELDS] = {&fields->version, &fields->expires,   &fields->meta,
-                                                 &fields->prompt,  &fields->canonical, &fields->answer,
-                                                 &fields->vector};
+    sc_str *const places[SC_REDIS_ALL_FIELDS] = {
+        &fields->version,   &fields->expires, &fields->meta,  &fields->prompt,
+        &fields->canonical, &fields->answer,  &fields->vector};
     return places[number];
 }
 
@@ -157,8 +157,8 @@ sc_status sc_redis_entry_decode(const sc_redis_fields *fields, const sc_digest *
     *out = NULL;
     if (fields->meta.ptr == NULL || fields->prompt.ptr == NULL || fields->canonical.ptr == NULL ||
         !sc_redis_version_read(fields->version, &entry.version) ||
-        !sc_redis_expires_read(fields->expires, &entry.expires) || !read_meta(fields->meta, &entry, tags) ||
-        !sc_digest_equal(&entry.id, id))
+        !sc_redis_expires_read(fields->expires, &entry.expires) ||
+        !read_meta(fields->meta, &entry, tags) || !sc_digest_equal(&entry.id, id))
         return SC_CORRUPT;
     entry.prompt = fields->prompt;
     entry.canonical = fields->canonical;
@@ -167,7 +167,7 @@ sc_status sc_redis_entry_decode(const sc_redis_fields *fields, const sc_digest *
     return *out == NULL ? SC_NO_MEMORY : SC_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------- */
 
 static void put_u32(sc_buf *to, size_t value)
 {

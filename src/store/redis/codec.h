@@ -25,7 +25,8 @@ sc_str *sc_redis_field(sc_redis_fields *fields, size_t number);
 
 /* Reads the values of an HMGET of the first `count` names, or of fewer (the rest is missing).
  * False: not an array of that many strings and nils. All nil: *absent. */
-bool sc_redis_fields_read(const redisReply *reply, size_t count, sc_redis_fields *out, bool *absent);
+bool sc_redis_fields_read(const redisReply *reply, size_t count, sc_redis_fields *out,
+                          bool *absent);
 
 /* The version and expiry alone. */
 bool sc_redis_version_read(sc_str text, uint64_t *version);

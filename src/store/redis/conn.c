@@ -1,6 +1,7 @@
-/* One uv_timer serves every delay of a connection: back-off, dialling, the earliest deadline. Deadlines
- * are not kept sorted. They nearly all have the same length, so the earliest is at or near the front; a
- * pass over the ring when the timer fires costs less than a heap at every command. */
+/* One uv_timer serves every delay of a connection: back-off, dialling, the earliest deadline.
+ * Deadlines are not kept sorted. They nearly all have the same length, so the earliest is at or
+ * near the front; a pass over the ring when the timer fires costs less than a heap at every
+ * command. */
 #include "src/store/redis/conn.h"
 
 #include <assert.h>
@@ -20,9 +21,9 @@ enum {
     BACKOFF_MS_MAX = 1000,
     BACKOFF_MS_DENIED = 10000, /* a wrong password does not get right by asking often */
     READ_BYTES = 64 * 1024,
-    READS_PER_TURN = 16,           /* other connections want to be heard as well */
+    READS_PER_TURN = 16, /* other connections want to be heard as well */
     OUT_BYTES_MAX = 256 * 1024 * 1024,
-    OUT_BYTES_KEPT = 1024 * 1024,  /* a larger buffer is given back when it is empty */
+    OUT_BYTES_KEPT = 1024 * 1024, /* a larger buffer is given back when it is empty */
     TIMER_MS_MIN = 2,
     PROBLEM_BYTES = 200,
 };
@@ -52,24 +53,24 @@ struct sc_conn {
     sc_conn_options options;
     sc_command      greeting;
 
-    stage       at;
-    uv_timer_t  timer;
-    uv_prepare_t flusher;
-    unsigned    closing; /* handles that still close */
-    resolution *resolving;
+    stage            at;
+    uv_timer_t       timer;
+    uv_prepare_t     flusher;
+    unsigned         closing; /* handles that still close */
+    resolution      *resolving;
     struct addrinfo *addresses, *next_address;
-    watched    *socket;
-    redisReader *reader;
-    uint64_t    epoch; /* of the socket: callbacks may break the connection under a parser's feet */
-    int64_t     backoff_ms;
-    sc_instant  dialled;
-    sc_instant  heard;
-    sc_instant  due_since; /* when the oldest unanswered command was sent */
-    uint64_t    dials;
-    bool        denied;
-    bool        wants_write;
-    bool        quiet_failures; /* the same problem was logged already */
-    char        problem[PROBLEM_BYTES];
+    watched         *socket;
+    redisReader     *reader;
+    uint64_t   epoch; /* of the socket: callbacks may break the connection under a parser's feet */
+    int64_t    backoff_ms;
+    sc_instant dialled;
+    sc_instant heard;
+    sc_instant due_since; /* when the oldest unanswered command was sent */
+    uint64_t   dials;
+    bool       denied;
+    bool       wants_write;
+    bool       quiet_failures; /* the same problem was logged already */
+    char       problem[PROBLEM_BYTES];
 
     sc_buf out;
     size_t out_sent;
@@ -83,7 +84,7 @@ static void dial(sc_conn *conn);
 static void arm(sc_conn *conn);
 static void break_off(sc_conn *conn, const char *why);
 
-/* --- the ring of commands waiting for replies ---------------------------------------------- */
+/* --- the ring of commands waiting for replies ------------------------------------------ */
 
 static slot *slot_at(sc_conn *conn, size_t index)
 {
@@ -174,7 +175,7 @@ static void hand_over(sc_conn *conn, const redisReply *reply)
     }
 }
 
-/* --- reading and writing ------------------------------------------------------------------- */
+/* --- reading and writing --------------------------------------------------------------- */
 
 static void on_socket(uv_poll_t *poll, int status, int events);
 
@@ -278,7 +279,7 @@ static void read_some(sc_conn *conn)
     }
 }
 
-/* --- connecting ---------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------ */
 
 static void came_up(sc_conn *conn)
 {
@@ -294,15 +295,16 @@ static void came_up(sc_conn *conn)
     arm(conn);
 }
 
-/* AUTH (if any), SETNAME, NO-TOUCH (if any), PING: only the first and the last must succeed. A restricted
- * user or an old server may not know the others. */
+/* AUTH (if any), SETNAME, NO-TOUCH (if any), PING: only the first and the last must succeed. A
+ * restricted user or an old server may not know the others. */
 static void on_greeting(sc_command *command, const redisReply *reply)
 {
     sc_conn       *conn = SC_CONTAINER(command, sc_conn, greeting);
     sc_redis_fault fault = sc_redis_fault_of(reply);
     char           text[PROBLEM_BYTES];
 
-    if (fault == SC_FAULT_AWAY || (fault == SC_FAULT_DENIED && strncmp(reply->str, "NOPERM", 6) != 0) ||
+    if (fault == SC_FAULT_AWAY ||
+        (fault == SC_FAULT_DENIED && strncmp(reply->str, "NOPERM", 6) != 0) ||
         (fault != SC_FAULT_NONE && command->replies == 0)) {
         sc_redis_fault_text(reply, text, sizeof text);
         conn->denied = fault == SC_FAULT_DENIED;
@@ -471,7 +473,7 @@ static void dial(sc_conn *conn)
     }
 }
 
-/* --- breaking off and closing --------------------------------------------------------------- */
+/* --- breaking off and closing ---------------------------------------------------------- */
 
 static void on_socket_closed(uv_handle_t *handle)
 {
@@ -503,7 +505,8 @@ static void log_break(sc_conn *conn, bool was_up)
     if (!was_up && conn->quiet_failures)
         return;
     conn->quiet_failures = true;
-    sc_log(was_up ? SC_LOG_DEBUG : SC_LOG_WARN, was_up ? "redis.connection_lost" : "redis.unreachable",
+    sc_log(was_up ? SC_LOG_DEBUG : SC_LOG_WARN,
+           was_up ? "redis.connection_lost" : "redis.unreachable",
            sc_kv_text("role", conn->options.role), sc_kv_text("host", conn->options.url->host),
            sc_kv_int("port", conn->options.url->port), sc_kv_text("cause", conn->problem));
 }
@@ -514,10 +517,12 @@ static void wait_for_next_dial(sc_conn *conn)
 
     conn->at = WAITING;
     conn->dialled = sc_instant_after_ms(sc_now(), sc_random_between(most / 2, most));
-    conn->backoff_ms = conn->backoff_ms * 2 > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : conn->backoff_ms * 2;
+    conn->backoff_ms =
+        conn->backoff_ms * 2 > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : conn->backoff_ms * 2;
 }
 
-/* The parser may be under way further up the stack, so it is freed by whoever opens the next socket. */
+/* The parser may be under way further up the stack, so it is freed by whoever opens the next
+ * socket. */
 static void forget_reader(sc_conn *conn)
 {
     if (conn->reader != NULL)
@@ -577,14 +582,15 @@ void sc_conn_close(sc_conn *conn)
     uv_close((uv_handle_t *)&conn->flusher, on_closed);
 }
 
-/* --- time ----------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------ */
 
 /* When it will count as hung, if nothing comes until then. */
 static sc_instant hung_at(const sc_conn *conn)
 {
     bool       heard_later = sc_instant_before(conn->due_since, conn->heard);
     sc_instant since = heard_later ? conn->heard : conn->due_since;
-    return conn->slots_used == 0 ? SC_INSTANT_NEVER : sc_instant_after_ms(since, conn->options.hang_ms);
+    return conn->slots_used == 0 ? SC_INSTANT_NEVER
+                                 : sc_instant_after_ms(since, conn->options.hang_ms);
 }
 
 static sc_instant next_event(sc_conn *conn)
@@ -634,7 +640,8 @@ static void arm_for(sc_conn *conn, sc_instant at)
         return;
     }
     uv_update_time(conn->options.loop);
-    uv_timer_start(&conn->timer, on_timer, (uint64_t)(wait_ms < TIMER_MS_MIN ? TIMER_MS_MIN : wait_ms), 0);
+    uv_timer_start(&conn->timer, on_timer,
+                   (uint64_t)(wait_ms < TIMER_MS_MIN ? TIMER_MS_MIN : wait_ms), 0);
 }
 
 static void arm(sc_conn *conn)
@@ -643,7 +650,7 @@ static void arm(sc_conn *conn)
         arm_for(conn, next_event(conn));
 }
 
-/* --- for the store -------------------------------------------------------------------------- */
+/* --- for the store --------------------------------------------------------------------- */
 
 sc_status sc_conn_open(const sc_conn_options *options, sc_conn **out)
 {

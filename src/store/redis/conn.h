@@ -35,7 +35,7 @@ typedef struct {
     uv_loop_t          *loop;
     const char         *role; /* for CLIENT SETNAME and logs */
     const sc_redis_url *url;
-    sc_tls             *tls; /* NULL: plain */
+    sc_tls             *tls;         /* NULL: plain */
     bool                quiet_reads; /* CLIENT NO-TOUCH: what it reads does not count as used */
     int64_t             dial_ms_max;
     int64_t             hang_ms;
@@ -44,7 +44,8 @@ typedef struct {
     void               *context;
     void (*up)(void *context, sc_conn *conn);
     void (*down)(void *context, sc_conn *conn); /* was up; commands have failed already */
-    void (*push)(void *context, sc_conn *conn, const redisReply *reply); /* no command waited for it */
+    void (*push)(void *context, sc_conn *conn,
+                 const redisReply *reply); /* no command waited for it */
 } sc_conn_options;
 
 /* Borrows url, tls and role for the connection's life. Begins to dial in the loop's next turn.

@@ -1,14 +1,14 @@
 /* How copies in memory are kept true: Redis' broadcast tracking, redirected to the connection that
- * subscribes, so that tracking and subscription live and die together. It tells of every change, expiry, eviction and
- * deletion by anybody, and of a flush; keyspace notifications miss the flush and need a setting on
- * the server, a stream misses expiry and eviction.
+ * subscribes, so that tracking and subscription live and die together. It tells of every change,
+ * expiry, eviction and deletion by anybody, and of a flush; keyspace notifications miss the flush
+ * and need a setting on the server, a stream misses expiry and eviction.
  *
- * DOWN -> JOINING (subscribe first, so that nothing falls between) -> SYNCING (walk all keys; fetch what
- * is new, forget what is not there) -> LIVE. Any doubt - either connection lost, silence, an
+ * DOWN -> JOINING (subscribe first, so that nothing falls between) -> SYNCING (walk all keys; fetch
+ * what is new, forget what is not there) -> LIVE. Any doubt - either connection lost, silence, an
  * error - goes back to DOWN, which tells `live(false)`: from then on each hit is verified.
  *
- * All reads go over one connection, in order, so a reply that is processed later was true later. A key
- * that changes while it is fetched is fetched again. */
+ * All reads go over one connection, in order, so a reply that is processed later was true later. A
+ * key that changes while it is fetched is fetched again. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,10 +21,10 @@ enum {
     BATCH_KEYS = 200,
     DIRTY_MAX = 100000, /* beyond, walking everything is as cheap */
     PING_MS = 2000,
-    SILENCE_MS = 6000,       /* the bound after which a cut-off server stops trusting its memory */
+    SILENCE_MS = 6000, /* the bound after which a cut-off server stops trusting its memory */
     JOIN_MS = 5000,
     READ_MS = 30000,
-    RESYNC_MS = 600000,      /* SWAPDB, and whatever else we have not thought of */
+    RESYNC_MS = 600000, /* SWAPDB, and whatever else we have not thought of */
     RESYNC_POLLING_MS = 15000,
 };
 
@@ -43,7 +43,7 @@ typedef struct {
 static void next_page(sc_redis *redis);
 static void fetch_changes(sc_redis *redis);
 
-/* --- what was told ----------------------------------------------------------------------------- */
+/* --- what was told --------------------------------------------------------------------- */
 
 static sc_digest group_key(const sc_digest *scope, uint64_t guard)
 {
@@ -132,7 +132,7 @@ void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector)
 static uint64_t known_version(sc_redis *redis, const sc_digest *id)
 {
     const held *item = sc_table_get(&redis->feeding.held, id);
-    uint64_t    version = redis->feed.known == NULL ? 0 : redis->feed.known(redis->feed.context, id);
+    uint64_t version = redis->feed.known == NULL ? 0 : redis->feed.known(redis->feed.context, id);
     /* What memory has counts more; what it threw out for lack of room need not come again. */
     return version != 0 || item == NULL ? version : item->version;
 }
@@ -191,7 +191,7 @@ foreign:
     free(vector);
 }
 
-/* --- states ------------------------------------------------------------------------------------- */
+/* --- states ---------------------------------------------------------------------------- */
 
 static void enter(sc_redis *redis, sc_feed_state state)
 {
@@ -223,7 +223,7 @@ static void doubt(sc_redis *redis, const char *why)
         sc_conn_break(redis->conns[SC_CONN_FEED], why);
 }
 
-/* --- batches ------------------------------------------------------------------------------------ */
+/* --- batches --------------------------------------------------------------------------- */
 
 static bool add_to_batch(sc_feed_batch *batch, const sc_digest *id, bool whole)
 {
@@ -333,7 +333,7 @@ static void read_batch(sc_redis *redis, sc_feed_batch *batch)
         doubt(redis, "the feed cannot read");
 }
 
-/* --- what changed ------------------------------------------------------------------------------- */
+/* --- what changed ---------------------------------------------------------------------- */
 
 static void fetch_changes(sc_redis *redis)
 {
@@ -345,7 +345,8 @@ static void fetch_changes(sc_redis *redis)
     batch->used = 0;
     for (size_t i = 0; i < dirty->room && batch->used < BATCH_KEYS; i++) {
         const sc_digest *id = &dirty->slots[i].key;
-        if (dirty->slots[i].value != NULL && !add_to_batch(batch, id, known_version(redis, id) == 0))
+        if (dirty->slots[i].value != NULL &&
+            !add_to_batch(batch, id, known_version(redis, id) == 0))
             break;
     }
     for (size_t i = 0; i < batch->used; i++)
@@ -391,7 +392,7 @@ void sc_feed_push(sc_redis *redis, const redisReply *reply)
     fetch_changes(redis);
 }
 
-/* --- walking all keys --------------------------------------------------------------------------- */
+/* --- walking all keys ------------------------------------------------------------------ */
 
 /* Ids that the walk did not meet, as far as there is memory to list them. */
 static void forget_unseen(sc_redis *redis)
@@ -417,7 +418,8 @@ static void end_walk(sc_redis *redis)
     forget_unseen(redis);
     redis->feeding.syncing = false;
     redis->feeding.resyncs++;
-    redis->feeding.resync_at = sc_instant_after_ms(sc_now(), polling ? RESYNC_POLLING_MS : RESYNC_MS);
+    redis->feeding.resync_at =
+        sc_instant_after_ms(sc_now(), polling ? RESYNC_POLLING_MS : RESYNC_MS);
     fetch_changes(redis);
     look_whether_live(redis);
 }
@@ -464,8 +466,8 @@ static void on_page(sc_command *command, const redisReply *reply)
 static void scan(sc_redis *redis)
 {
     sc_feed_batch    *batch = &redis->feeding.page;
-    const char *const words[] = {"SCAN", redis->feeding.cursor, "MATCH", redis->schema.mine, "COUNT", "500",
-                                 NULL};
+    const char *const words[] = {
+        "SCAN", redis->feeding.cursor, "MATCH", redis->schema.mine, "COUNT", "500", NULL};
 
     sc_resp_words(sc_redis_scratch(redis), words);
     batch->redis = redis;
@@ -504,7 +506,7 @@ static void next_page(sc_redis *redis)
         end_walk(redis);
 }
 
-/* --- joining ------------------------------------------------------------------------------------ */
+/* --- joining --------------------------------------------------------------------------- */
 
 static void on_join_failed(sc_command *command, sc_status status, const char *why)
 {
@@ -513,7 +515,8 @@ static void on_join_failed(sc_command *command, sc_status status, const char *wh
         doubt(redis, why);
 }
 
-static void send_on_feed(sc_redis *redis, size_t replies, void (*reply)(sc_command *, const redisReply *))
+static void send_on_feed(sc_redis *redis, size_t replies,
+                         void (*reply)(sc_command *, const redisReply *))
 {
     redis->feeding.command = (sc_command){.deadline = sc_instant_after_ms(sc_now(), JOIN_MS),
                                           .replies = replies,
@@ -529,7 +532,8 @@ static void on_subscribed(sc_command *command, const redisReply *reply)
     char      text[160];
 
     if (reply->type == REDIS_REPLY_ERROR && redis->feeding.state == SC_FEED_JOINING) {
-        /* Managed services may refuse tracking: then memory is refreshed now and then, never believed. */
+        /* Managed services may refuse tracking: then memory is refreshed now and then, never
+         * believed. */
         sc_redis_fault_text(reply, text, sizeof text);
         sc_log(SC_LOG_WARN, "redis.feed_polls", sc_kv_text("cause", text));
         enter(redis, SC_FEED_POLLING);
@@ -548,8 +552,8 @@ static void on_client_id(sc_command *command, const redisReply *reply)
 
     snprintf(id, sizeof id, "%lld", reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0);
     sc_buf *out = sc_redis_scratch(redis);
-    sc_resp_words(out, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX",
-                                             redis->schema.prefix, NULL});
+    sc_resp_words(out, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST",
+                                             "PREFIX", redis->schema.prefix, NULL});
     sc_resp_words(out, (const char *const[]){"SUBSCRIBE", "__redis__:invalidate", NULL});
     send_on_feed(redis, 2, on_subscribed);
 }
@@ -592,7 +596,8 @@ static void keep_alive(sc_redis *redis, sc_instant now)
 
 void sc_feed_tick(sc_redis *redis, sc_instant now)
 {
-    bool listening = redis->feeding.state == SC_FEED_SYNCING || redis->feeding.state == SC_FEED_LIVE;
+    bool listening =
+        redis->feeding.state == SC_FEED_SYNCING || redis->feeding.state == SC_FEED_LIVE;
 
     if (redis->feeding.state == SC_FEED_DOWN)
         sc_feed_up(redis);

@@ -1,6 +1,7 @@
-/* FT.INFO first; FT.CREATE when there is nothing. Two servers may create at once, so "already exists" is
- * as good as success, and the next FT.INFO says whether what exists is what we meant. An index
- * that differs is never dropped here: its name is the hash of our settings, so somebody made it by hand. */
+/* FT.INFO first; FT.CREATE when there is nothing. Two servers may create at once, so "already
+ * exists" is as good as success, and the next FT.INFO says whether what exists is what we meant. An
+ * index that differs is never dropped here: its name is the hash of our settings, so somebody made
+ * it by hand. */
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -11,7 +12,8 @@ enum { ASK_MS_MAX = 10000 }; /* FT.CREATE and FT.INFO wait behind a busy main th
 
 const char *sc_index_state_name(sc_index_state state)
 {
-    static const char *const names[] = {"unknown", "missing", "indexing", "ready", "drifted", "none"};
+    static const char *const names[] = {"unknown", "missing", "indexing",
+                                        "ready",   "drifted", "none"};
     return names[state];
 }
 
@@ -20,8 +22,9 @@ static void enter(sc_redis *redis, sc_index_state state)
     if (redis->index.state == state)
         return;
     redis->index.state = state;
-    sc_log(state == SC_INDEX_DRIFTED || state == SC_INDEX_NONE ? SC_LOG_ERROR : SC_LOG_INFO, "redis.index",
-           sc_kv_text("state", sc_index_state_name(state)), sc_kv_text("index", redis->schema.index),
+    sc_log(state == SC_INDEX_DRIFTED || state == SC_INDEX_NONE ? SC_LOG_ERROR : SC_LOG_INFO,
+           "redis.index", sc_kv_text("state", sc_index_state_name(state)),
+           sc_kv_text("index", redis->schema.index),
            sc_kv_int("documents", redis->index.seen.documents),
            sc_kv_text("problem", redis->index.seen.problem));
 }
@@ -39,7 +42,8 @@ static void on_info(sc_redis *redis, const redisReply *reply)
         ask(redis, true);
     } else if (fault == SC_FAULT_UNKNOWN_COMMAND) {
         enter(redis, SC_INDEX_NONE);
-    } else if (fault != SC_FAULT_NONE || sc_redis_schema_check(&redis->schema, reply, seen) != SC_OK) {
+    } else if (fault != SC_FAULT_NONE ||
+               sc_redis_schema_check(&redis->schema, reply, seen) != SC_OK) {
         enter(redis, SC_INDEX_UNKNOWN);
     } else if (!seen->fits) {
         enter(redis, SC_INDEX_DRIFTED);

@@ -30,7 +30,13 @@ typedef struct sc_redis sc_redis;
 
 /* Searches run for milliseconds on Redis' main thread and page-wise reads move megabytes: neither
  * shall stand in front of a look-up's reply. */
-typedef enum { SC_CONN_SEARCH, SC_CONN_DATA, SC_CONN_BULK, SC_CONN_FEED, SC_CONN_COUNT } sc_conn_role;
+typedef enum {
+    SC_CONN_SEARCH,
+    SC_CONN_DATA,
+    SC_CONN_BULK,
+    SC_CONN_FEED,
+    SC_CONN_COUNT
+} sc_conn_role;
 
 typedef struct sc_op {
     sc_link        link; /* in the inbox */
@@ -38,7 +44,7 @@ typedef struct sc_op {
     sc_store_call *call;
     sc_command     command;
     sc_instant     begun;
-    sc_redis_fault fault; /* the first in a command of several replies */
+    sc_redis_fault fault;            /* the first in a command of several replies */
     void (*start)(struct sc_op *op); /* on the I/O thread: sends or finishes */
 } sc_op;
 
@@ -60,7 +66,13 @@ typedef enum {
     SC_INDEX_NONE, /* the server has no search */
 } sc_index_state;
 
-typedef enum { SC_FEED_DOWN, SC_FEED_JOINING, SC_FEED_SYNCING, SC_FEED_LIVE, SC_FEED_POLLING } sc_feed_state;
+typedef enum {
+    SC_FEED_DOWN,
+    SC_FEED_JOINING,
+    SC_FEED_SYNCING,
+    SC_FEED_LIVE,
+    SC_FEED_POLLING
+} sc_feed_state;
 
 /* Keys that the feed reads in one go: a page of all, or those that changed. */
 typedef struct {
@@ -96,7 +108,7 @@ struct sc_redis {
     _Atomic uint64_t calls, failures;
     uv_async_t       wake;
     pthread_mutex_t  inbox_lock;
-    sc_link          inbox; /* under inbox_lock */
+    sc_link          inbox;          /* under inbox_lock */
     sc_instant       close_deadline; /* under inbox_lock */
     pthread_mutex_t  info_lock;
     sc_store_info    info; /* under info_lock */
@@ -129,9 +141,9 @@ struct sc_redis {
         sc_feed_state state;
         sc_command    command; /* on the feed's own connection */
         sc_instant    pinged, resync_at;
-        sc_table      held;  /* id to version and generation of what was told */
+        sc_table      held;   /* id to version and generation of what was told */
         sc_table      groups; /* scope and guard to their number of entries */
-        sc_table      dirty; /* ids that changed and are not fetched yet */
+        sc_table      dirty;  /* ids that changed and are not fetched yet */
         uint32_t      generation;
         sc_feed_batch page, changes;
         char          cursor[24];
@@ -150,7 +162,7 @@ struct sc_redis {
     } sweep;
 };
 
-/* --- store.c -------------------------------------------------------------------------------- */
+/* --- store.c --------------------------------------------------------------------------- */
 
 /* Ends the op: sets the call's outcome, calls done() and frees the op. text NULL: none. */
 void sc_op_finish(sc_op *op, sc_status status, const char *text);
@@ -161,7 +173,7 @@ sc_instant sc_op_deadline(const sc_op *op);
 /* An empty buffer to write a command into. */
 sc_buf *sc_redis_scratch(sc_redis *redis);
 
-/* Sends what is in the scratch buffer. replies and deadline are set in the command by the caller. */
+/* Sends what is in the scratch buffer. replies and deadline are set in the command already. */
 SC_MUST_CHECK sc_status sc_redis_send(sc_redis *redis, sc_conn_role role, sc_command *command);
 
 /* The same for an op: sends with its deadline, or finishes it. */
@@ -175,7 +187,7 @@ void sc_redis_foreign(sc_redis *redis);
 /* Writes HMGET key and the first `fields` names. */
 void sc_redis_hmget(sc_buf *out, sc_str key, size_t fields);
 
-/* --- one line per part ----------------------------------------------------------------------- */
+/* --- one line per part ----------------------------------------------------------------- */
 
 void sc_get_start(sc_op *op);
 void sc_verify_start(sc_op *op);
@@ -202,7 +214,8 @@ void sc_feed_close(sc_redis *redis);
 
 /* An entry was stored by this server. */
 void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector);
-/* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not know. */
+/* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not
+ * know. */
 uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard);
 
 void sc_sweep_tick(sc_redis *redis, sc_instant now);

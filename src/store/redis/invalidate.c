@@ -1,12 +1,13 @@
-/* Removing what a filter matches walks the key space and decides here, entry by entry: complete also
- * while the index is missing or being built, the same on every server, and by the one definition that
- * the warm set uses as well. 50 000 entries take about a second: SCAN, one HMGET per key, and what
- * matches is listed.
+/* Removing what a filter matches walks the key space and decides here, entry by entry: complete
+ * also while the index is missing or being built, the same on every server, and by the one
+ * definition that the warm set uses as well. 50 000 entries take about a second: SCAN, one HMGET
+ * per key, and what matches is listed.
  *
- * Then it is unlinked. That repairs the index' graph on Redis' main thread, .5 to 1.3 ms per entry in our
- * measurements, during which everybody waits: so a few at a time. When most of the index is to go,
- * the index goes first and is made anew afterwards: 10 000 entries take .3 s instead of 13 s. (A
- * lifetime of one millisecond instead of UNLINK was tried: the next read of the key deletes it, with the same repair.) */
+ * Then it is unlinked. That repairs the index' graph on Redis' main thread, .5 to 1.3 ms per entry
+ * in our measurements, during which everybody waits: so a few at a time. When most of the index is
+ * to go, the index goes first and is made anew afterwards: 10 000 entries take .3 s instead of 13
+ * s. (A lifetime of one millisecond instead of UNLINK was tried: the next read of the key deletes
+ * it, with the same repair.) */
 #include <math.h>
 #include <stdlib.h>
 
@@ -93,7 +94,7 @@ static bool failed_by(removal *work, const redisReply *reply)
     return true;
 }
 
-/* --- lists of keys ------------------------------------------------------------------------------ */
+/* --- lists of keys --------------------------------------------------------------------- */
 
 static size_t key_bytes(const removal *work)
 {
@@ -129,12 +130,12 @@ static sc_digest id_of(const removal *work, sc_str key, bool *mine)
     return id;
 }
 
-/* --- reading and matching ----------------------------------------------------------------------- */
+/* --- reading and matching -------------------------------------------------------------- */
 
 static const float *vector_of(removal *work, const sc_redis_fields *fields, bool mine)
 {
     const sc_redis_schema *schema = &work->redis->schema;
-    bool usable = mine && work->vector != NULL && fields->vector.ptr != NULL &&
+    bool                   usable = mine && work->vector != NULL && fields->vector.ptr != NULL &&
                   sc_vector_decode(fields->vector, schema->dim, schema->half, work->vector);
     return usable ? work->vector : NULL;
 }
@@ -201,7 +202,7 @@ static void fetch_page(removal *work)
     ask(work, work->page.used, on_fields);
 }
 
-/* --- removing ----------------------------------------------------------------------------------- */
+/* --- removing -------------------------------------------------------------------------- */
 
 static void on_unlinked(sc_command *command, const redisReply *reply)
 {
@@ -283,7 +284,7 @@ static void remove_matched(removal *work)
     ask(work, 1, on_dropped);
 }
 
-/* --- pages -------------------------------------------------------------------------------------- */
+/* --- pages ----------------------------------------------------------------------------- */
 
 static void on_scanned(sc_command *command, const redisReply *reply)
 {

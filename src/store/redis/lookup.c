@@ -5,10 +5,11 @@
 #include "src/store/redis/inside.h"
 #include "src/store/redis/resp.h"
 
-/* --- get ------------------------------------------------------------------------------------ */
+/* --- get ------------------------------------------------------------------------------- */
 
 /* Gives an entry with a reference, or NULL for one that is absent, expired or not ours. */
-static sc_status read_found(sc_redis *redis, const redisReply *reply, const sc_digest *id, sc_entry **out)
+static sc_status read_found(sc_redis *redis, const redisReply *reply, const sc_digest *id,
+                            sc_entry **out)
 {
     sc_redis_fields fields;
     bool            absent;
@@ -67,7 +68,7 @@ void sc_get_start(sc_op *op)
     sc_op_send(op, SC_CONN_DATA, 1);
 }
 
-/* --- verify ---------------------------------------------------------------------------------- */
+/* --- verify ---------------------------------------------------------------------------- */
 
 static void on_verify(sc_command *command, const redisReply *reply)
 {
@@ -85,7 +86,8 @@ static void on_verify(sc_command *command, const redisReply *reply)
     }
     verify->fresh = sc_redis_fields_read(reply, 2, &fields, &absent) &&
                     sc_redis_version_read(fields.version, &version) && version == verify->version &&
-                    sc_redis_expires_read(fields.expires, &expires) && expires.ms > sc_wall_now().ms;
+                    sc_redis_expires_read(fields.expires, &expires) &&
+                    expires.ms > sc_wall_now().ms;
     sc_op_finish(op, SC_OK, NULL);
 }
 
@@ -101,7 +103,7 @@ void sc_verify_start(sc_op *op)
     sc_op_send(op, SC_CONN_DATA, 1);
 }
 
-/* --- used ------------------------------------------------------------------------------------ */
+/* --- used ------------------------------------------------------------------------------ */
 
 enum { USED_PER_COMMAND = 128, USED_PER_FLUSH_MAX = 4096 };
 
@@ -141,7 +143,7 @@ static void on_told_failed(sc_command *command, sc_status status, const char *wh
 
 static void tell(sc_redis *redis, const sc_table_slot *uses, size_t count)
 {
-    told  *telling = calloc(1, sizeof *telling);
+    told   *telling = calloc(1, sizeof *telling);
     sc_buf *out = sc_redis_scratch(redis);
     char    text[SC_REDIS_KEY_BYTES];
 
@@ -160,10 +162,11 @@ static void tell(sc_redis *redis, const sc_table_slot *uses, size_t count)
     sc_resp_text(out, "TOUCH");
     for (size_t i = 0; i < count; i++)
         sc_resp_str(out, (sc_str){text, sc_redis_schema_key(&redis->schema, &uses[i].key, text)});
-    telling->command = (sc_command){.deadline = sc_instant_after_ms(sc_now(), redis->options.timeout_ms),
-                                    .replies = 2,
-                                    .reply = on_told,
-                                    .failed = on_told_failed};
+    telling->command =
+        (sc_command){.deadline = sc_instant_after_ms(sc_now(), redis->options.timeout_ms),
+                     .replies = 2,
+                     .reply = on_told,
+                     .failed = on_told_failed};
     if (sc_redis_send(redis, SC_CONN_DATA, &telling->command) != SC_OK)
         free(telling);
 }

@@ -146,8 +146,8 @@ bool sc_redis_next_row(const redisReply *reply, size_t *at, sc_redis_row *row)
 const redisReply *sc_redis_scan_keys(const redisReply *reply, sc_str *cursor)
 {
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-        !is_string(reply->element[0]) || reply->element[0]->len == 0 || reply->element[0]->len > 20 ||
-        reply->element[1]->type != REDIS_REPLY_ARRAY)
+        !is_string(reply->element[0]) || reply->element[0]->len == 0 ||
+        reply->element[0]->len > 20 || reply->element[1]->type != REDIS_REPLY_ARRAY)
         return NULL;
     const redisReply *keys = reply->element[1];
     for (size_t i = 0; i < keys->elements; i++)

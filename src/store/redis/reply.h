@@ -9,13 +9,13 @@
 #include "src/store/redis/codec.h"
 
 typedef enum {
-    SC_FAULT_NONE,     /* not an error */
-    SC_FAULT_AWAY,     /* LOADING, BUSY, READONLY, CLUSTERDOWN ...: later, nothing of ours is wrong */
-    SC_FAULT_FULL,     /* OOM: what was to be written is not kept */
-    SC_FAULT_DENIED,   /* NOAUTH, WRONGPASS, NOPERM: somebody has to change a setting */
-    SC_FAULT_NO_INDEX, /* to be made anew */
+    SC_FAULT_NONE,   /* not an error */
+    SC_FAULT_AWAY,   /* LOADING, BUSY, READONLY, CLUSTERDOWN ...: later, nothing of ours is wrong */
+    SC_FAULT_FULL,   /* OOM: what was to be written is not kept */
+    SC_FAULT_DENIED, /* NOAUTH, WRONGPASS, NOPERM: somebody has to change a setting */
+    SC_FAULT_NO_INDEX,        /* to be made anew */
     SC_FAULT_UNKNOWN_COMMAND, /* a server without the module or the feature */
-    SC_FAULT_FOREIGN,  /* WRONGTYPE: another program's value under our key */
+    SC_FAULT_FOREIGN,         /* WRONGTYPE: another program's value under our key */
     SC_FAULT_OTHER,
 } sc_redis_fault;
 

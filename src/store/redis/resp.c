@@ -93,7 +93,8 @@ static void make_bounded(void)
 redisReader *sc_resp_reader(void)
 {
     pthread_once(&bounded_once, make_bounded);
-    redisReader *reader = bounded.createArray == NULL ? NULL : redisReaderCreateWithFunctions(&bounded);
+    redisReader *reader =
+        bounded.createArray == NULL ? NULL : redisReaderCreateWithFunctions(&bounded);
     if (reader != NULL)
         reader->maxbuf = 0;
     return reader;

@@ -9,7 +9,8 @@
 
 /* TAG fields besides the vector. Only scope and guard are searched by; the others let an operator
  * count and look with FT.SEARCH and FT.AGGREGATE. */
-static const char *const tag_fields[] = {"scope", "guard", "tenant", "model", "corpus", "sys", "tags"};
+static const char *const tag_fields[] = {"scope",  "guard", "tenant", "model",
+                                         "corpus", "sys",   "tags"};
 enum { TAG_FIELDS = sizeof tag_fields / sizeof tag_fields[0] };
 
 static bool namespace_fits(const char *name)
@@ -31,8 +32,8 @@ static void short_hash(sc_hasher *hasher, char out[17])
     sc_hex_encode(digest.bytes, 8, out);
 }
 
-/* Vectors of another kind must lie under another prefix: one of the wrong length makes RediSearch drop
- * the whole entry from the index. */
+/* Vectors of another kind must lie under another prefix: one of the wrong length makes RediSearch
+ * drop the whole entry from the index. */
 static void model_hash(const sc_redis_options *options, char out[17])
 {
     sc_hasher hasher;
@@ -56,7 +57,8 @@ static void index_hash(const sc_redis_schema *schema, char out[17])
     short_hash(&hasher, out);
 }
 
-sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema *out, sc_error *error)
+sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema *out,
+                               sc_error *error)
 {
     const char *space = options->cache_namespace;
     char        model[17], index[17];
@@ -84,7 +86,8 @@ sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema 
     return SC_OK;
 }
 
-size_t sc_redis_schema_key(const sc_redis_schema *schema, const sc_digest *id, char out[SC_REDIS_KEY_BYTES])
+size_t sc_redis_schema_key(const sc_redis_schema *schema, const sc_digest *id,
+                           char out[SC_REDIS_KEY_BYTES])
 {
     memcpy(out, schema->prefix, schema->prefix_len);
     sc_hex_encode(id->bytes, sizeof id->bytes, out + schema->prefix_len);
@@ -170,7 +173,8 @@ void sc_redis_tag_guard(uint64_t guard, char out[SC_REDIS_TAG_BYTES])
 
 static bool is_text(const redisReply *reply)
 {
-    return reply != NULL && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
+    return reply != NULL &&
+           (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
 }
 
 static bool is_array(const redisReply *reply)
@@ -219,7 +223,8 @@ static bool differs(sc_redis_index *out, const char *what)
     return true;
 }
 
-static bool vector_differs(const sc_redis_schema *schema, const redisReply *vector, sc_redis_index *out)
+static bool vector_differs(const sc_redis_schema *schema, const redisReply *vector,
+                           sc_redis_index *out)
 {
     if (!text_is(value_of(vector, "type"), "VECTOR"))
         return differs(out, "no vector field v");
@@ -237,7 +242,8 @@ static bool vector_differs(const sc_redis_schema *schema, const redisReply *vect
            differs(out, "ef_construction");
 }
 
-static bool index_differs(const sc_redis_schema *schema, const redisReply *info, sc_redis_index *out)
+static bool index_differs(const sc_redis_schema *schema, const redisReply *info,
+                          sc_redis_index *out)
 {
     const redisReply *definition = value_of(info, "index_definition");
     const redisReply *prefixes = value_of(definition, "prefixes");
@@ -254,7 +260,8 @@ static bool index_differs(const sc_redis_schema *schema, const redisReply *info,
     return false;
 }
 
-sc_status sc_redis_schema_check(const sc_redis_schema *schema, const redisReply *info, sc_redis_index *out)
+sc_status sc_redis_schema_check(const sc_redis_schema *schema, const redisReply *info,
+                                sc_redis_index *out)
 {
     *out = (sc_redis_index){0};
     if (!is_array(info) || value_of(info, "attributes") == NULL)

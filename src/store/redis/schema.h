@@ -16,13 +16,13 @@ enum { SC_REDIS_NAME_BYTES = 96, SC_REDIS_KEY_BYTES = SC_REDIS_NAME_BYTES + SC_D
 enum { SC_REDIS_TAG_BYTES = 33 }; /* hex and NUL */
 
 typedef struct {
-    char     prefix[SC_REDIS_NAME_BYTES];  /* <namespace>:v1:<model hash>: */
+    char     prefix[SC_REDIS_NAME_BYTES]; /* <namespace>:v1:<model hash>: */
     size_t   prefix_len;
     char     everyone[SC_REDIS_NAME_BYTES]; /* <namespace>:v1:* , entries of other models too */
-    char     mine[SC_REDIS_NAME_BYTES];    /* <prefix>* */
-    char     index[SC_REDIS_NAME_BYTES];   /* <namespace>:idx:<schema hash> */
-    char     used[SC_REDIS_NAME_BYTES];    /* ZSET: id to the last time it was served */
-    char     sweeper[SC_REDIS_NAME_BYTES]; /* lock of the one server that prunes */
+    char     mine[SC_REDIS_NAME_BYTES];     /* <prefix>* */
+    char     index[SC_REDIS_NAME_BYTES];    /* <namespace>:idx:<schema hash> */
+    char     used[SC_REDIS_NAME_BYTES];     /* ZSET: id to the last time it was served */
+    char     sweeper[SC_REDIS_NAME_BYTES];  /* lock of the one server that prunes */
     uint32_t dim, m, ef_construction;
     bool     half, flat;
 } sc_redis_schema;

@@ -1,6 +1,7 @@
-/* The nearest entries of a scope: one FT.SEARCH whose filter is the scope, whose rows carry all that an
- * entry needs, and whose every row is checked again here. KNN and not VECTOR_RANGE: a range query missed
- * up to 15 % of what lay inside its radius with its default epsilon, and its cost has no bound. */
+/* The nearest entries of a scope: one FT.SEARCH whose filter is the scope, whose rows carry all
+ * that an entry needs, and whose every row is checked again here. KNN and not VECTOR_RANGE: a range
+ * query missed up to 15 % of what lay inside its radius with its default epsilon, and its cost has
+ * no bound. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,8 @@ static size_t rows_asked(const sc_store_search *search)
 }
 
 /* RediSearch compares with every matching entry one by one when it thinks the filter selective, and
- * thinks so too often: 10 000 entries of one scope cost 1.7 ms so, .3 ms by batches from the graph. For a
- * filter that is selective indeed batches are the worse by a factor of 100. */
+ * thinks so too often: 10 000 entries of one scope cost 1.7 ms so, .3 ms by batches from the graph.
+ * For a filter that is selective indeed batches are the worse by a factor of 100. */
 static bool wants_batches(const sc_redis *redis, const sc_store_search *search)
 {
     uint64_t matching = sc_feed_count(redis, &search->scope, search->guard);
@@ -28,7 +29,8 @@ static bool wants_batches(const sc_redis *redis, const sc_store_search *search)
            matching * BATCHES_SHARE_MIN >= redis->index.seen.documents;
 }
 
-static void write_query(const sc_redis *redis, const sc_store_search *search, char *out, size_t room)
+static void write_query(const sc_redis *redis, const sc_store_search *search, char *out,
+                        size_t room)
 {
     char scope[SC_REDIS_TAG_BYTES], guard[SC_REDIS_TAG_BYTES], effort[40] = "";
 
@@ -38,7 +40,8 @@ static void write_query(const sc_redis *redis, const sc_store_search *search, ch
         snprintf(effort, sizeof effort, " EF_RUNTIME %u",
                  search->ef_runtime != 0 ? search->ef_runtime : redis->options.ef_runtime);
     snprintf(out, room, "(@scope:{%s} @guard:{%s})=>[KNN %zu @v $q%s%s AS d]", scope, guard,
-             rows_asked(search), effort, wants_batches(redis, search) ? " HYBRID_POLICY BATCHES" : "");
+             rows_asked(search), effort,
+             wants_batches(redis, search) ? " HYBRID_POLICY BATCHES" : "");
 }
 
 static void put_vector(const sc_redis *redis, const sc_store_search *search, sc_buf *out)
@@ -55,7 +58,8 @@ static void put_vector(const sc_redis *redis, const sc_store_search *search, sc_
     free(bytes);
 }
 
-static void write_search(const sc_redis *redis, const sc_store_search *search, int64_t wait_ms, sc_buf *out)
+static void write_search(const sc_redis *redis, const sc_store_search *search, int64_t wait_ms,
+                         sc_buf *out)
 {
     char query[QUERY_BYTES];
 
@@ -85,7 +89,8 @@ static void write_search(const sc_redis *redis, const sc_store_search *search, i
 }
 
 /* Gives NULL for what may not be served: expired, another scope, not written by us. */
-static sc_entry *read_row(sc_redis *redis, const sc_store_search *search, const sc_redis_row *row, sc_wall now)
+static sc_entry *read_row(sc_redis *redis, const sc_store_search *search, const sc_redis_row *row,
+                          sc_wall now)
 {
     sc_entry *entry = NULL;
     sc_digest id;
@@ -93,8 +98,8 @@ static sc_entry *read_row(sc_redis *redis, const sc_store_search *search, const 
 
     if (row->fields.meta.ptr == NULL && row->fields.version.ptr == NULL && isnan(row->distance))
         return NULL; /* only a key: expired */
-    if (isnan(row->distance) || !sc_redis_schema_id(&redis->schema, row->key, &id, &mine) || !mine ||
-        sc_redis_entry_decode(&row->fields, &id, &entry) != SC_OK ||
+    if (isnan(row->distance) || !sc_redis_schema_id(&redis->schema, row->key, &id, &mine) ||
+        !mine || sc_redis_entry_decode(&row->fields, &id, &entry) != SC_OK ||
         !sc_digest_equal(&entry->f.scope, &search->scope) || entry->f.guard != search->guard) {
         sc_redis_foreign(redis);
         sc_entry_unref(entry);

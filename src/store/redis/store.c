@@ -1,8 +1,9 @@
 /* Threads: a caller makes an op, puts it in the inbox and wakes the loop; the I/O thread starts it,
  * and hands it back from a reply, a deadline or a broken connection, whichever comes first, once.
- * A call that has no chance (Redis away, breaker open, too many under way) is refused in the caller's
- * thread, so a dead Redis costs a request two atomic loads. One thread was chosen over one per
- * connection: Redis answers from one thread as well, and what ours does per reply is microseconds. */
+ * A call that has no chance (Redis away, breaker open, too many under way) is refused in the
+ * caller's thread, so a dead Redis costs a request two atomic loads. One thread was chosen over one
+ * per connection: Redis answers from one thread as well, and what ours does per reply is
+ * microseconds. */
 #include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -32,23 +33,25 @@ enum {
 
 static const char *const roles[SC_CONN_COUNT] = {"search", "data", "bulk", "feed"};
 
-/* --- ops -------------------------------------------------------------------------------------- */
+/* --- ops ------------------------------------------------------------------------------- */
 
 static void set_outcome(sc_store_call *call, sc_status status, const char *text)
 {
     call->status = status;
     call->error = (sc_error){0};
     if (status != SC_OK)
-        sc_fail(&call->error, status, "%s", text != NULL && text[0] != '\0' ? text : sc_status_name(status));
+        sc_fail(&call->error, status, "%s",
+                text != NULL && text[0] != '\0' ? text : sc_status_name(status));
 }
 
 /* Only what says something about Redis counts: not a deadline that the caller had set shorter. */
 static void tell_breaker(sc_redis *redis, const sc_op *op, sc_status status)
 {
     sc_instant now = sc_now();
-    bool       own_limit = sc_elapsed_us(op->begun, now) >= (int64_t)redis->options.timeout_ms * 1000;
+    bool own_limit = sc_elapsed_us(op->begun, now) >= (int64_t)redis->options.timeout_ms * 1000;
 
-    if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT || op->fault == SC_FAULT_NO_INDEX)
+    if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT ||
+        op->fault == SC_FAULT_NO_INDEX)
         sc_breaker_success(&redis->breaker);
     else if (status == SC_UNAVAILABLE || (status == SC_TIMEOUT && own_limit))
         sc_breaker_failure(&redis->breaker, now);
@@ -130,7 +133,7 @@ void sc_redis_foreign(sc_redis *redis)
                sc_kv_int("seen", redis->foreign_values));
 }
 
-/* --- doors: any thread ------------------------------------------------------------------------- */
+/* --- doors: any thread ----------------------------------------------------------------- */
 
 static sc_redis *redis_of(sc_store *store)
 {
@@ -229,7 +232,8 @@ static void store_put(sc_store *store, sc_store_put *put)
 
     if (put->entry->f.version == 0 || put->entry->f.expires.ms <= sc_wall_now().ms ||
         (put->vector != NULL && !sc_vector_is_unit(put->vector, store->dim)))
-        refuse(redis, &put->call, SC_INVALID, "put: expired, without version, or not a unit vector");
+        refuse(redis, &put->call, SC_INVALID,
+               "put: expired, without version, or not a unit vector");
     else
         submit(redis, &put->call, sc_put_start);
 }
@@ -259,7 +263,7 @@ static void store_look(sc_store *store, sc_store_info *out)
     out->breaker_state = (int)sc_breaker_look(&redis->breaker, &out->breaker_opened);
 }
 
-/* --- the I/O thread ---------------------------------------------------------------------------- */
+/* --- the I/O thread -------------------------------------------------------------------- */
 
 static void publish(sc_redis *redis)
 {
@@ -305,7 +309,8 @@ static void on_up(void *context, sc_conn *conn)
         sc_breaker_success(&redis->breaker);
         atomic_store(&redis->reachable, true);
         sc_log(SC_LOG_INFO, "redis.connected", sc_kv_text("host", redis->url.host),
-               sc_kv_int("port", redis->url.port), sc_kv_int("writes_waiting", redis->writes.entries));
+               sc_kv_int("port", redis->url.port),
+               sc_kv_int("writes_waiting", redis->writes.entries));
     }
     if (conn == redis->conns[SC_CONN_SEARCH])
         sc_index_ask(redis);
@@ -373,7 +378,8 @@ static void tear_down(sc_redis *redis)
     if (redis->winding_down)
         return;
     redis->winding_down = true;
-    for (size_t i = SC_CONN_COUNT; i-- > 0;) { /* the feed first: without the others it would doubt */
+    for (size_t i = SC_CONN_COUNT;
+         i-- > 0;) { /* the feed first: without the others it would doubt */
         sc_conn_close(redis->conns[i]);
         redis->conns[i] = NULL;
     }
@@ -464,7 +470,7 @@ static int start_thread(sc_redis *redis)
     return failed;
 }
 
-/* --- open and close ---------------------------------------------------------------------------- */
+/* --- open and close -------------------------------------------------------------------- */
 
 static void free_redis(sc_redis *redis)
 {
@@ -511,12 +517,13 @@ static const sc_store_ops redis_ops = {
     .close = store_close,
 };
 
-static sc_status check_number(sc_error *error, const char *name, uint64_t value, uint64_t least, uint64_t most)
+static sc_status check_number(sc_error *error, const char *name, uint64_t value, uint64_t least,
+                              uint64_t most)
 {
     if (value >= least && value <= most)
         return SC_OK;
-    return sc_fail(error, SC_INVALID, "%s: %llu must be %llu to %llu", name, (unsigned long long)value,
-                   (unsigned long long)least, (unsigned long long)most);
+    return sc_fail(error, SC_INVALID, "%s: %llu must be %llu to %llu", name,
+                   (unsigned long long)value, (unsigned long long)least, (unsigned long long)most);
 }
 
 static sc_status check_options(const sc_redis_options *options, sc_error *error)

@@ -1,7 +1,7 @@
-/* Pruning beyond STORE_ENTRIES_MAX: one server at a time, elected by a lock that expires, removes the least
- * recently used entries by the ZSET of uses. Redis' own eviction stays a safety net for memory: it
- * cannot know a hit that was served from a server's memory, and under allkeys-* it would throw out the ZSET.
- * Few at a time: each removal repairs the index on Redis' main thread. */
+/* Pruning beyond STORE_ENTRIES_MAX: one server at a time, elected by a lock that expires, removes
+ * the least recently used entries by the ZSET of uses. Redis' own eviction stays a safety net for
+ * memory: it cannot know a hit that was served from a server's memory, and under allkeys-* it would
+ * throw out the ZSET. Few at a time: each removal repairs the index on Redis' main thread. */
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -63,7 +63,8 @@ static size_t read_members(const redisReply *reply, sc_digest *ids)
 {
     size_t count = 0;
 
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && count < BATCH; i++) {
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && count < BATCH;
+         i++) {
         const redisReply *member = reply->element[i];
         if (member->type == REDIS_REPLY_STRING &&
             sc_hex_decode((sc_str){member->str, member->len}, ids[count].bytes, SC_DIGEST_BYTES))

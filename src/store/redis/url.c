@@ -102,7 +102,8 @@ static sc_status read_place(sc_str text, sc_redis_url *out, sc_error *error)
         host_end = colon = find(text, ':');
     }
     if (!read_host(part(text, bracketed ? 1 : 0, host_end), out))
-        return sc_fail(error, SC_INVALID, "REDIS_URL: the host is empty, too long or has odd characters");
+        return sc_fail(error, SC_INVALID,
+                       "REDIS_URL: the host is empty, too long or has odd characters");
     if (colon < text.len &&
         (text.ptr[colon] != ':' || !read_port(part(text, colon + 1, text.len), &out->port)))
         return sc_fail(error, SC_INVALID, "REDIS_URL: the port is not a number from 1 to 65535");
@@ -116,7 +117,8 @@ static sc_status read_identity(sc_str text, sc_redis_url *out, sc_error *error)
 
     if (!unescape(part(text, 0, colon), out->user, sizeof out->user) ||
         !unescape(password, out->password, sizeof out->password))
-        return sc_fail(error, SC_INVALID, "REDIS_URL: user or password is over %d bytes or badly escaped",
+        return sc_fail(error, SC_INVALID,
+                       "REDIS_URL: user or password is over %d bytes or badly escaped",
                        SC_REDIS_SECRET_BYTES - 1);
     if (out->user[0] != '\0' && out->password[0] == '\0')
         return sc_fail(error, SC_INVALID, "REDIS_URL: a user without a password");
@@ -146,9 +148,11 @@ sc_status sc_redis_url_parse(sc_str text, sc_redis_url *out, sc_error *error)
     size_t at = find_last(authority, '@');
 
     if (database.len != 0 && !sc_str_equal(database, SC_STR("0")))
-        return sc_fail(error, SC_INVALID, "REDIS_URL: the database must be 0: RediSearch indexes no other");
+        return sc_fail(error, SC_INVALID,
+                       "REDIS_URL: the database must be 0: RediSearch indexes no other");
     if (at == authority.len)
         return read_place(authority, out, error);
     sc_status status = read_identity(part(authority, 0, at), out, error);
-    return status != SC_OK ? status : read_place(part(authority, at + 1, authority.len), out, error);
+    return status != SC_OK ? status
+                           : read_place(part(authority, at + 1, authority.len), out, error);
 }

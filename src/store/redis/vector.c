@@ -1,6 +1,6 @@
-/* Conversions are plain integer arithmetic: 1536 numbers take about 2 us, far below the command they
- * travel in, so neither F16C nor a dispatch is worth having here. All known targets are little-endian;
- * a big-endian one fails to compile. */
+/* Conversions are plain integer arithmetic: 1536 numbers take about 2 us, far below the command
+ * they travel in, so neither F16C nor a dispatch is worth having here. All known targets are
+ * little-endian; a big-endian one fails to compile. */
 #include "src/store/redis/vector.h"
 
 #include <math.h>

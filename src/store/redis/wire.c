@@ -29,7 +29,7 @@ struct sc_wire {
     char problem[PROBLEM_BYTES];
 };
 
-/* --- TLS shared by connections ------------------------------------------------------------ */
+/* --- TLS shared by connections --------------------------------------------------------- */
 
 void sc_tls_close(sc_tls *tls)
 {
@@ -60,7 +60,8 @@ sc_status sc_tls_open(const char *ca_file, sc_tls **out, sc_error *error)
     }
     SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(tls->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(tls->context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (!trust(tls->context, ca_file)) {
         status = sc_fail(error, SC_INVALID, "REDIS_CA_FILE: no certificates could be read from %s",
                          ca_file != NULL ? ca_file : "the system's folder");
@@ -74,12 +75,13 @@ out:
     return status;
 }
 
-/* --- one connection ----------------------------------------------------------------------- */
+/* --- one connection -------------------------------------------------------------------- */
 
 static void note_errno(sc_wire *wire, const char *what, int number)
 {
     char text[96];
-    snprintf(wire->problem, sizeof wire->problem, "%s: %s", what, strerror_r(number, text, sizeof text));
+    snprintf(wire->problem, sizeof wire->problem, "%s: %s", what,
+             strerror_r(number, text, sizeof text));
 }
 
 static bool is_address(const char *host)
@@ -114,7 +116,8 @@ static void tune(int fd)
 sc_wire *sc_wire_open(const struct sockaddr *address, sc_tls *tls, const char *host)
 {
     sc_wire  *wire = calloc(1, sizeof *wire);
-    socklen_t len = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    socklen_t len =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 
     if (wire == NULL)
         return NULL;

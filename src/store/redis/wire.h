@@ -11,7 +11,7 @@
 
 #include "src/base/status.h"
 
-typedef struct sc_tls  sc_tls;  /* what all connections of a store share */
+typedef struct sc_tls  sc_tls; /* what all connections of a store share */
 typedef struct sc_wire sc_wire;
 
 /* TLS 1.2 or later, the server's certificate checked against ca_file, or the system's when NULL.

@@ -1,6 +1,7 @@
-/* A put is done when EXEC said so. What could not be written because Redis is away is copied and kept, to be
- * written when it is back; its call ends with SC_UNAVAILABLE all the same, since nobody can promise that.
- * The oldest kept entry leaves first: the newest answer is the likeliest to be asked for again. */
+/* A put is done when EXEC said so. What could not be written because Redis is away is copied and
+ * kept, to be written when it is back; its call ends with SC_UNAVAILABLE all the same, since nobody
+ * can promise that. The oldest kept entry leaves first: the newest answer is the likeliest to be
+ * asked for again. */
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -85,7 +86,8 @@ static void keep(sc_redis *redis, const sc_store_put *put)
 }
 
 /* Writes the commands that store an entry and note it as just used; gives the number of replies. */
-static size_t write_entry(const sc_redis *redis, const sc_entry *entry, const float *vector, sc_buf *out)
+static size_t write_entry(const sc_redis *redis, const sc_entry *entry, const float *vector,
+                          sc_buf *out)
 {
     char   hex[SC_DIGEST_HEX_BYTES + 1];
     size_t replies = sc_redis_entry_encode(&redis->schema, &entry->f, vector, out);
@@ -113,7 +115,7 @@ static void note_fault(sc_redis_fault *worst, const sc_command *command, const r
         *worst = fault;
 }
 
-/* --- a put ------------------------------------------------------------------------------------- */
+/* --- a put ----------------------------------------------------------------------------- */
 
 static bool worth_keeping(sc_status status, sc_redis_fault fault)
 {
@@ -153,8 +155,7 @@ static void on_put_failed(sc_command *command, sc_status status, const char *why
 /* An older version that still waits must not overwrite this one later. */
 static void forget_older(sc_redis *redis, const sc_digest *id)
 {
-    SC_LIST_EACH_SAFE(link, after, &redis->writes.waiting)
-    {
+    SC_LIST_EACH_SAFE (link, after, &redis->writes.waiting) {
         kept *item = SC_CONTAINER(link, kept, link);
         if (!sc_digest_equal(&item->entry->f.id, id))
             continue;
@@ -175,7 +176,7 @@ void sc_put_start(sc_op *op)
     sc_op_send(op, SC_CONN_DATA, replies);
 }
 
-/* --- what waited ------------------------------------------------------------------------------- */
+/* --- what waited ----------------------------------------------------------------------- */
 
 static void land(kept *item, bool again)
 {
@@ -246,16 +247,16 @@ void sc_writes_drain(sc_redis *redis)
 
 void sc_writes_forget(sc_redis *redis, sc_store_invalidate *call)
 {
-    SC_LIST_EACH_SAFE(link, after, &redis->writes.waiting)
-    {
+    SC_LIST_EACH_SAFE (link, after, &redis->writes.waiting) {
         kept *item = SC_CONTAINER(link, kept, link);
         float distance;
-        if (!sc_store_filter_matches(&call->filter, &item->entry->f, item->vector, redis->schema.dim,
-                                     &distance))
+        if (!sc_store_filter_matches(&call->filter, &item->entry->f, item->vector,
+                                     redis->schema.dim, &distance))
             continue;
         call->removed++;
         if (call->examples_count < SC_STORE_EXAMPLES_MAX)
-            call->examples[call->examples_count++] = (sc_candidate){sc_entry_ref(item->entry), distance};
+            call->examples[call->examples_count++] =
+                (sc_candidate){sc_entry_ref(item->entry), distance};
         if (call->dry_run)
             continue;
         if (call->removing != NULL)

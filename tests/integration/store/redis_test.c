@@ -101,7 +101,8 @@ static sc_entry *put(sc_store *store, unsigned number)
 
 static sc_store_search search_for(const sc_entry *entry, const float *vector, uint32_t k)
 {
-    return (sc_store_search){.scope = entry->f.scope, .guard = entry->f.guard, .vector = vector, .k = k};
+    return (sc_store_search){
+        .scope = entry->f.scope, .guard = entry->f.guard, .vector = vector, .k = k};
 }
 
 static void assert_same(const sc_entry_fields *a, const sc_entry_fields *b)
@@ -114,7 +115,8 @@ static void assert_same(const sc_entry_fields *a, const sc_entry_fields *b)
     assert_true(sc_str_equal(a->tenant, b->tenant) && sc_str_equal(a->model, b->model));
     assert_true(sc_str_equal(a->corpus_version, b->corpus_version));
     assert_true(sc_str_equal(a->prompt, b->prompt) && sc_str_equal(a->canonical, b->canonical));
-    assert_true(sc_str_equal(a->answer, b->answer) && sc_str_equal(a->finish_reason, b->finish_reason));
+    assert_true(sc_str_equal(a->answer, b->answer) &&
+                sc_str_equal(a->finish_reason, b->finish_reason));
     assert_true(sc_str_equal(a->answered_by, b->answered_by));
     assert_true(a->temperature == b->temperature);
     assert_int_equal(a->prompt_tokens, b->prompt_tokens);
@@ -124,7 +126,7 @@ static void assert_same(const sc_entry_fields *a, const sc_entry_fields *b)
         assert_true(sc_str_equal(a->tags[i], b->tags[i]));
 }
 
-/* --- the ordinary life of an entry -------------------------------------------------------------- */
+/* --- the ordinary life of an entry ----------------------------------------------------- */
 
 /* Anything lost on the way would come back as another answer than was given. */
 static void an_entry_comes_back_as_it_was_put(void **state)
@@ -314,7 +316,8 @@ static void the_entry_itself_says_when_it_expires(void **state)
     tear_down(&on);
 }
 
-/* --- invalidation ------------------------------------------------------------------------------------ */
+/* --- invalidation
+ * ------------------------------------------------------------------------------------ */
 
 static void note_removing(void *context, const sc_digest *id)
 {
@@ -399,12 +402,14 @@ static void invalidation_by_meaning_and_by_id(void **state)
     for (unsigned i = 0; i < 10; i++)
         sc_entry_unref(put(on.store, i));
     sc_test_vector(vector, DIM, 9, 0.1);
-    sc_store_invalidate call = {
-        .filter = {.any_tenant = true, .near = vector, .near_distance_max = (float)(1 - cos(0.15))}};
+    sc_store_invalidate call = {.filter = {.any_tenant = true,
+                                           .near = vector,
+                                           .near_distance_max = (float)(1 - cos(0.15))}};
     assert_int_equal(sc_test_invalidate(on.store, &call), SC_OK);
     assert_int_equal(call.removed, 2);
     third = sc_test_entry(3);
-    call = (sc_store_invalidate){.filter = {.tenant = SC_STR("stranger"), .ids = &third->f.id, .ids_count = 1}};
+    call = (sc_store_invalidate){
+        .filter = {.tenant = SC_STR("stranger"), .ids = &third->f.id, .ids_count = 1}};
     assert_int_equal(sc_test_invalidate(on.store, &call), SC_OK);
     assert_int_equal(call.removed, 0);
     call.filter.tenant = SC_STR("tenant");
@@ -415,9 +420,11 @@ static void invalidation_by_meaning_and_by_id(void **state)
     tear_down(&on);
 }
 
-/* --- what others do -------------------------------------------------------------------------------- */
+/* --- what others do
+ * -------------------------------------------------------------------------------- */
 
-/* Issue: what one server answered, the other serves; what one invalidates, the other stops serving. */
+/* Issue: what one server answered, the other serves; what one invalidates, the other stops serving.
+ */
 static void another_server_learns_of_writes_and_removals(void **state)
 {
     bench          on;
@@ -539,7 +546,8 @@ static void foreign_values_are_ignored_and_counted(void **state)
     sc_entry_unref(put(on.store, 1));
     key[hex] = key[hex] == 'a' ? 'b' : 'a';
     sc_digest other;
-    assert_true(sc_hex_decode((sc_str){key + hex, SC_DIGEST_HEX_BYTES}, other.bytes, sizeof other.bytes));
+    assert_true(
+        sc_hex_decode((sc_str){key + hex, SC_DIGEST_HEX_BYTES}, other.bytes, sizeof other.bytes));
     keys = sc_test_redis_call(on.redis, "KEYS test:v1:*");
     freeReplyObject(sc_test_redis_call(on.redis, "COPY %s %s", keys->element[0]->str, key));
     freeReplyObject(keys);
@@ -558,7 +566,8 @@ static void foreign_values_are_ignored_and_counted(void **state)
     tear_down(&on);
 }
 
-/* --- faults --------------------------------------------------------------------------------------- */
+/* --- faults
+ * --------------------------------------------------------------------------------------- */
 
 static void opening_does_not_need_redis(void **state)
 {
@@ -571,10 +580,10 @@ static void opening_does_not_need_redis(void **state)
                                 .calls_max = 16,
                                 .dim = DIM,
                                 .embedding_model = "m"};
-    sc_store  *store = open_store(&options, NULL);
-    sc_digest  id = {{0}};
-    sc_entry  *found;
-    sc_instant start = sc_now();
+    sc_store        *store = open_store(&options, NULL);
+    sc_digest        id = {{0}};
+    sc_entry        *found;
+    sc_instant       start = sc_now();
     (void)state;
 
     assert_int_equal(sc_test_get(store, &id, &found), SC_UNAVAILABLE);
@@ -643,7 +652,8 @@ static void the_oldest_waiting_write_is_dropped_first(void **state)
     }
     SC_TEST_UNTIL(look(on.store).writes_waiting == 100 && look(on.store).writes_dropped == 1);
     sc_test_redis_restart(on.redis, true);
-    SC_TEST_UNTIL(look(on.store).writes_waiting == 0 && sc_test_redis_integer(on.redis, "KEYS test:v1:*") == 100);
+    SC_TEST_UNTIL(look(on.store).writes_waiting == 0 &&
+                  sc_test_redis_integer(on.redis, "KEYS test:v1:*") == 100);
     sc_entry *first = sc_test_entry(0);
     SC_TEST_UNTIL(sc_test_get(on.store, &first->f.id, &found) == SC_OK);
     assert_null(found);
@@ -764,12 +774,12 @@ static void uses_are_told_without_touching_the_entry(void **state)
     set_up(&on);
     sc_entry *entry = put(on.store, 1);
     SC_TEST_UNTIL(look(on.store).feed_messages == 1);
-    sc_wall  when = {sc_wall_now().ms + 5000};
+    sc_wall when = {sc_wall_now().ms + 5000};
     on.store->ops->used(on.store, &entry->f.id, when);
     redisReply *names = sc_test_redis_call(on.redis, "KEYS test:used:*");
     assert_int_equal(names->elements, 1);
-    SC_TEST_UNTIL(sc_test_redis_integer(on.redis, "ZRANGEBYSCORE %s %lld +inf", names->element[0]->str,
-                                        (long long)when.ms) == 1);
+    SC_TEST_UNTIL(sc_test_redis_integer(on.redis, "ZRANGEBYSCORE %s %lld +inf",
+                                        names->element[0]->str, (long long)when.ms) == 1);
     freeReplyObject(names);
     usleep(200000);
     assert_int_equal(look(on.store).feed_messages, 1);
@@ -830,7 +840,8 @@ static void *reload(void *argument)
     return NULL;
 }
 
-/* After a restart Redis answers -LOADING for as long as the index is rebuilt, which may be minutes. */
+/* After a restart Redis answers -LOADING for as long as the index is rebuilt, which may be minutes.
+ */
 static void a_loading_redis_is_an_absent_one(void **state)
 {
     bench     on;
@@ -859,16 +870,44 @@ static void a_loading_redis_is_an_absent_one(void **state)
 /* The line that the README gives operators. */
 static void the_least_privileged_user_can_do_everything(void **state)
 {
-    static const char *const args[] = {
-        "--user", "cache", "on", ">p@ss/word", "~test:*", "resetchannels", "&__redis__:invalidate",
-        "-@all", "+auth", "+ping", "+info", "+client|id", "+client|tracking", "+client|setname",
-        "+client|no-touch", "+subscribe", "+scan", "+hset", "+hdel", "+hmget", "+touch",
-        "+pexpireat", "+unlink", "+multi", "+exec", "+zadd", "+zrem", "+zrange", "+set", "+get",
-        "+ft.create", "+ft.search", "+ft.dropindex", "+ft.info",
-        NULL};
-    bench on;
-    char  url[128];
-    float vector[DIM];
+    static const char *const args[] = {"--user",
+                                       "cache",
+                                       "on",
+                                       ">p@ss/word",
+                                       "~test:*",
+                                       "resetchannels",
+                                       "&__redis__:invalidate",
+                                       "-@all",
+                                       "+auth",
+                                       "+ping",
+                                       "+info",
+                                       "+client|id",
+                                       "+client|tracking",
+                                       "+client|setname",
+                                       "+client|no-touch",
+                                       "+subscribe",
+                                       "+scan",
+                                       "+hset",
+                                       "+hdel",
+                                       "+hmget",
+                                       "+touch",
+                                       "+pexpireat",
+                                       "+unlink",
+                                       "+multi",
+                                       "+exec",
+                                       "+zadd",
+                                       "+zrem",
+                                       "+zrange",
+                                       "+set",
+                                       "+get",
+                                       "+ft.create",
+                                       "+ft.search",
+                                       "+ft.dropindex",
+                                       "+ft.info",
+                                       NULL};
+    bench                    on;
+    char                     url[128];
+    float                    vector[DIM];
     (void)state;
 
     on.redis = sc_test_redis_start(args);
@@ -876,7 +915,8 @@ static void the_least_privileged_user_can_do_everything(void **state)
         skip();
     sc_test_memory_init(&on.memory);
     sc_redis_options options = options_for(on.redis);
-    snprintf(url, sizeof url, "redis://cache:p%%40ss%%2Fword@127.0.0.1:%d", sc_test_redis_port(on.redis));
+    snprintf(url, sizeof url, "redis://cache:p%%40ss%%2Fword@127.0.0.1:%d",
+             sc_test_redis_port(on.redis));
     options.url = url;
     options.entries_max = 2;
     on.store = open_store(&options, &on.memory);
@@ -926,7 +966,8 @@ static void a_wrong_password_is_an_absent_redis(void **state)
     sc_test_redis_stop(redis);
 }
 
-/* Each kind of vectors has keys of its own: one of another length would drop an entry from the index. */
+/* Each kind of vectors has keys of its own: one of another length would drop an entry from the
+ * index. */
 static void float32_and_flat_find_the_same(void **state)
 {
     bench     on;
@@ -957,10 +998,10 @@ static void float32_and_flat_find_the_same(void **state)
 
 static void *get_often(void *argument)
 {
-    sc_store  *store = argument;
-    sc_digest  id = {{1}};
-    sc_entry  *found;
-    sc_status  status = SC_OK;
+    sc_store *store = argument;
+    sc_digest id = {{1}};
+    sc_entry *found;
+    sc_status status = SC_OK;
 
     for (int i = 0; i < 200; i++)
         status = sc_test_get(store, &id, &found);

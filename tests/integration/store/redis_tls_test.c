@@ -32,7 +32,8 @@ static void tear_down(bench *on)
     sc_test_redis_stop(on->redis);
 }
 
-static sc_store *open_store(const char *scheme_and_host, int port, const char *ca_file, sc_test_memory *memory)
+static sc_store *open_store(const char *scheme_and_host, int port, const char *ca_file,
+                            sc_test_memory *memory)
 {
     char             url[128];
     sc_store        *store;
@@ -86,7 +87,8 @@ static void everything_works_over_tls(void **state)
 
     set_up(&on);
     sc_test_memory_init(&memory);
-    sc_store *store = open_store("rediss://localhost", sc_test_tls_port(on.tls), sc_test_tls_ca_file(on.tls), &memory);
+    sc_store *store = open_store("rediss://localhost", sc_test_tls_port(on.tls),
+                                 sc_test_tls_ca_file(on.tls), &memory);
     SC_TEST_UNTIL(index_ready(store) && sc_test_memory_live(&memory));
     for (size_t i = 0; i < ANSWER_BYTES; i++)
         answer[i] = (char)('a' + i % 23);
@@ -135,12 +137,15 @@ static void a_server_that_cannot_prove_itself_is_refused(void **state)
     other = sc_test_tls_start(sc_test_redis_port(on.redis));
     /* Signed by nobody we trust; by nobody the system trusts; for another name, for another
      * address. */
-    assert_never_connects("rediss://localhost", sc_test_tls_port(on.tls), sc_test_tls_ca_file(other));
+    assert_never_connects("rediss://localhost", sc_test_tls_port(on.tls),
+                          sc_test_tls_ca_file(other));
     assert_never_connects("rediss://localhost", sc_test_tls_port(on.tls), NULL);
     assert_never_connects("rediss://127.1", sc_test_tls_port(on.tls), sc_test_tls_ca_file(on.tls));
-    assert_never_connects("rediss://127.0.0.1", sc_test_tls_port(on.tls), sc_test_tls_ca_file(on.tls));
+    assert_never_connects("rediss://127.0.0.1", sc_test_tls_port(on.tls),
+                          sc_test_tls_ca_file(on.tls));
     /* Never plain where TLS was asked for, nor the other way round. */
-    assert_never_connects("rediss://localhost", sc_test_redis_port(on.redis), sc_test_tls_ca_file(on.tls));
+    assert_never_connects("rediss://localhost", sc_test_redis_port(on.redis),
+                          sc_test_tls_ca_file(on.tls));
     assert_never_connects("redis://localhost", sc_test_tls_port(on.tls), NULL);
     sc_test_tls_stop(other);
     tear_down(&on);
@@ -175,7 +180,8 @@ int main(void)
         cmocka_unit_test(a_missing_ca_file_is_told_at_once),
     };
     sc_log_set_level(SC_LOG_OFF);
-    /* The front's threads write to clients that have gone. (The store blocks it in its own thread.) */
+    /* The front's threads write to clients that have gone. (The store blocks it in its own thread.)
+     */
     sigset_t pipe_only;
     sigemptyset(&pipe_only);
     sigaddset(&pipe_only, SIGPIPE);

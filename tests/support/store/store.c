@@ -8,13 +8,13 @@
 
 enum { WAIT_MS = 2000, TEXTS_MAX = 4096, TEXT_BYTES = 64 };
 
-/* --- entries ------------------------------------------------------------------------------------ */
+/* --- entries --------------------------------------------------------------------------- */
 
 static const sc_str tags[] = {{"red", 3}, {"round", 5}};
 
 static sc_str numbered(const char *format, unsigned number)
 {
-    static char texts[TEXTS_MAX][TEXT_BYTES];
+    static char             texts[TEXTS_MAX][TEXT_BYTES];
     static _Atomic unsigned next;
 
     char *text = texts[next++ % TEXTS_MAX];
@@ -66,7 +66,7 @@ void sc_test_vector(float *out, uint32_t dim, unsigned number, double angle)
     out[1] = (float)sin(number * angle);
 }
 
-/* --- calls that wait ----------------------------------------------------------------------------- */
+/* --- calls that wait ------------------------------------------------------------------- */
 
 /* One at a time per thread: done() finds the flag through the call's address. */
 typedef struct waiting {
@@ -168,7 +168,8 @@ void sc_test_close(sc_store *store)
     store->ops->close(store, sc_instant_after_ms(sc_now(), WAIT_MS));
 }
 
-/* --- a feed that remembers ------------------------------------------------------------------------- */
+/* --- a feed that remembers
+ * ------------------------------------------------------------------------- */
 
 static void remember_put(void *context, sc_entry *entry, const float *vector)
 {
@@ -177,7 +178,8 @@ static void remember_put(void *context, sc_entry *entry, const float *vector)
     pthread_mutex_lock(&memory->lock);
     memory->puts++;
     memory->with_vector += vector != NULL;
-    if (sc_table_put(&memory->versions, &entry->f.id, (void *)(uintptr_t)entry->f.version, NULL) != SC_OK)
+    if (sc_table_put(&memory->versions, &entry->f.id, (void *)(uintptr_t)entry->f.version, NULL) !=
+        SC_OK)
         abort();
     pthread_mutex_unlock(&memory->lock);
 }

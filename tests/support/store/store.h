@@ -8,8 +8,9 @@
 #include "src/base/table.h"
 #include "src/store/store.h"
 
-/* Fields with everything set, made from a number; the texts live as long as the program. Scope, tenant
- * and guard are the same for all, so are the expiry (in an hour) and the tags "red" and "round". */
+/* Fields with everything set, made from a number; the texts live as long as the program. Scope,
+ * tenant and guard are the same for all, so are the expiry (in an hour) and the tags "red" and
+ * "round". */
 sc_entry_fields sc_test_fields(unsigned number);
 sc_entry       *sc_test_entry(unsigned number);
 

@@ -69,7 +69,8 @@ static void set_up_context(sc_test_tls *tls)
     int fd = mkstemp(tls->ca_file);
     must(fd >= 0, "certificate file");
     FILE *file = fdopen(fd, "w");
-    must(file != NULL && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0, "certificate file");
+    must(file != NULL && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0,
+         "certificate file");
     tls->context = SSL_CTX_new(TLS_server_method());
     must(SSL_CTX_use_certificate(tls->context, certificate) == 1 &&
              SSL_CTX_use_PrivateKey(tls->context, key) == 1,
@@ -133,7 +134,8 @@ static bool from_server(pump *of)
 static void *run_pump(void *argument)
 {
     pump         *of = argument;
-    struct pollfd fds[2] = {{.fd = of->client, .events = POLLIN}, {.fd = of->server, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = of->client, .events = POLLIN},
+                            {.fd = of->server, .events = POLLIN}};
     bool          open = SSL_accept(of->ssl) == 1;
 
     while (open && poll(fds, 2, -1) > 0)
@@ -154,13 +156,16 @@ static void start_pump(sc_test_tls *tls, int client)
     /* When the server is away the client finds its connection closed, as it would without us. */
     if (connect(made->server, (struct sockaddr *)&address, sizeof address) != 0)
         shutdown(client, SHUT_RDWR);
-    must(SSL_set_fd(made->ssl, client) == 1 && pthread_create(&made->thread, NULL, run_pump, made) == 0, "thread");
+    must(SSL_set_fd(made->ssl, client) == 1 &&
+             pthread_create(&made->thread, NULL, run_pump, made) == 0,
+         "thread");
 }
 
 static void *accept_all(void *argument)
 {
     sc_test_tls  *tls = argument;
-    struct pollfd fds[2] = {{.fd = tls->listener, .events = POLLIN}, {.fd = tls->stop[0], .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = tls->listener, .events = POLLIN},
+                            {.fd = tls->stop[0], .events = POLLIN}};
 
     while (poll(fds, 2, -1) > 0 && fds[1].revents == 0 && tls->pumps_used < PUMPS_MAX) {
         int client = accept4(tls->listener, NULL, NULL, SOCK_CLOEXEC);

@@ -1,5 +1,5 @@
-/* What an invalidation matches. An error here removes too little (a stale answer goes on being served) or
- * too much (another tenant's entries). */
+/* What an invalidation matches. An error here removes too little (a stale answer goes on being
+ * served) or too much (another tenant's entries). */
 #include <math.h>
 
 #include "src/store/store.h"
@@ -58,7 +58,8 @@ static void each_criterion_can_refuse(void **state)
 static void all_criteria_must_hold_at_once(void **state)
 {
     (void)state;
-    sc_store_filter filter = {.tenant = SC_STR("acme"), .model = SC_STR("m1"), .corpus_version = SC_STR("7")};
+    sc_store_filter filter = {
+        .tenant = SC_STR("acme"), .model = SC_STR("m1"), .corpus_version = SC_STR("7")};
     assert_true(matches(filter));
     filter.corpus_version = SC_STR("8");
     assert_false(matches(filter));
@@ -66,7 +67,8 @@ static void all_criteria_must_hold_at_once(void **state)
 
 static void every_tag_must_be_there(void **state)
 {
-    const sc_str both[] = {{"round", 5}, {"red", 3}}, three[] = {{"red", 3}, {"round", 5}, {"blue", 4}};
+    const sc_str both[] = {{"round", 5}, {"red", 3}},
+                 three[] = {{"red", 3}, {"round", 5}, {"blue", 4}};
     const sc_str part = {"re", 2};
     (void)state;
 

@@ -174,8 +174,10 @@ static void bad_options_are_refused(void **state)
 {
     sc_store *store;
     (void)state;
-    assert_int_equal(sc_memory_store_open(&(sc_memory_store_options){0, 1}, NULL, &store), SC_INVALID);
-    assert_int_equal(sc_memory_store_open(&(sc_memory_store_options){1, 0}, NULL, &store), SC_INVALID);
+    assert_int_equal(sc_memory_store_open(&(sc_memory_store_options){0, 1}, NULL, &store),
+                     SC_INVALID);
+    assert_int_equal(sc_memory_store_open(&(sc_memory_store_options){1, 0}, NULL, &store),
+                     SC_INVALID);
 }
 
 int main(void)

@@ -14,7 +14,8 @@ enum { DIM = 4 };
 static sc_redis_schema schema_of(int type)
 {
     sc_redis_schema  schema;
-    sc_redis_options options = {.cache_namespace = "t", .dim = DIM, .embedding_model = "m", .vector_type = type};
+    sc_redis_options options = {
+        .cache_namespace = "t", .dim = DIM, .embedding_model = "m", .vector_type = type};
     assert_int_equal(sc_redis_schema_make(&options, &schema, NULL), SC_OK);
     return schema;
 }
@@ -42,7 +43,8 @@ static sc_redis_fields fields_of(const redisReply *hset)
     for (size_t i = 2; i + 1 < hset->elements; i += 2)
         for (size_t n = 0; n < SC_REDIS_ALL_FIELDS; n++)
             if (strcmp(hset->element[i]->str, sc_redis_field_names[n]) == 0)
-                *sc_redis_field(&fields, n) = (sc_str){hset->element[i + 1]->str, hset->element[i + 1]->len};
+                *sc_redis_field(&fields, n) =
+                    (sc_str){hset->element[i + 1]->str, hset->element[i + 1]->len};
     return fields;
 }
 
@@ -168,11 +170,13 @@ static void a_meta_of_another_length_is_refused(void **state)
 
 static void missing_or_odd_fields_are_refused(void **state)
 {
-    sc_entry_fields entry = sc_test_fields(1);
-    encoded         made;
-    sc_entry       *back;
-    static const char *const versions[] = {"", "1", "0000000000000000", "00000000000000zz", "000000000000000001"};
-    static const char *const expiries[] = {"", "0", "-1", "1.5", "1e9", "99999999999999999999", " 1"};
+    sc_entry_fields          entry = sc_test_fields(1);
+    encoded                  made;
+    sc_entry                *back;
+    static const char *const versions[] = {"", "1", "0000000000000000", "00000000000000zz",
+                                           "000000000000000001"};
+    static const char *const expiries[] = {"",  "0", "-1", "1.5", "1e9", "99999999999999999999",
+                                           " 1"};
     (void)state;
 
     encode(&entry, &made);

@@ -1,5 +1,5 @@
-/* replies.h - redisReplies from a line of text: [a b] is an array, :5 an integer, ~ a nil, 'quoted words'
- * one string, !text an error up to the next ] or the end, anything else a string. */
+/* replies.h - redisReplies from a line of text: [a b] is an array, :5 an integer, ~ a nil, 'quoted
+ * words' one string, !text an error up to the next ] or the end, anything else a string. */
 #pragma once
 
 #include <stdlib.h>

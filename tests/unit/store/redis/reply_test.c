@@ -22,15 +22,18 @@ static void errors_are_told_apart(void **state)
     assert_int_equal(fault_of("LOADING"), SC_FAULT_NONE); /* a value, not an error */
     assert_int_equal(fault_of("!LOADING Redis is loading the dataset in memory"), SC_FAULT_AWAY);
     assert_int_equal(fault_of("!BUSY Redis is busy running a script."), SC_FAULT_AWAY);
-    assert_int_equal(fault_of("!READONLY You can't write against a read only replica."), SC_FAULT_AWAY);
+    assert_int_equal(fault_of("!READONLY You can't write against a read only replica."),
+                     SC_FAULT_AWAY);
     assert_int_equal(fault_of("!CLUSTERDOWN The cluster is down"), SC_FAULT_AWAY);
-    assert_int_equal(fault_of("!OOM command not allowed when used memory > 'maxmemory'."), SC_FAULT_FULL);
+    assert_int_equal(fault_of("!OOM command not allowed when used memory > 'maxmemory'."),
+                     SC_FAULT_FULL);
     assert_int_equal(fault_of("!NOAUTH Authentication required."), SC_FAULT_DENIED);
     assert_int_equal(fault_of("!WRONGPASS invalid username-password pair"), SC_FAULT_DENIED);
     assert_int_equal(fault_of("!NOPERM this user has no permissions"), SC_FAULT_DENIED);
     assert_int_equal(fault_of("!Unknown index name"), SC_FAULT_NO_INDEX);
     assert_int_equal(fault_of("!sc:idx:1: no such index"), SC_FAULT_NO_INDEX);
-    assert_int_equal(fault_of("!ERR unknown command 'FT.INFO', with args"), SC_FAULT_UNKNOWN_COMMAND);
+    assert_int_equal(fault_of("!ERR unknown command 'FT.INFO', with args"),
+                     SC_FAULT_UNKNOWN_COMMAND);
     assert_int_equal(fault_of("!WRONGTYPE Operation against a key"), SC_FAULT_FOREIGN);
     assert_int_equal(fault_of("!ERR something new"), SC_FAULT_OTHER);
     assert_int_equal(fault_of("!"), SC_FAULT_OTHER);
@@ -57,7 +60,8 @@ static void an_error_inside_exec_counts(void **state)
 
 static void rows_are_read_and_expired_ones_have_only_a_key(void **state)
 {
-    redisReply  *reply = sc_test_reply("[:3 key1 [d 0.25 ver v1 meta m answer a] key2 ~ key3 [d -1e-7 foreign x]]");
+    redisReply *reply =
+        sc_test_reply("[:3 key1 [d 0.25 ver v1 meta m answer a] key2 ~ key3 [d -1e-7 foreign x]]");
     sc_redis_row row;
     size_t       at = 1;
     (void)state;
@@ -79,7 +83,8 @@ static void rows_are_read_and_expired_ones_have_only_a_key(void **state)
 
 static void what_are_no_rows_end_the_walk(void **state)
 {
-    static const char *const odd[] = {"[]", "[:0]", "[:1 key]", "[:1 :2 [d 1]]", "text", ":1", "~", "[:1 [x] [y]]"};
+    static const char *const odd[] = {"[]",   "[:0]", "[:1 key]", "[:1 :2 [d 1]]",
+                                      "text", ":1",   "~",        "[:1 [x] [y]]"};
     (void)state;
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         redisReply  *reply = sc_test_reply(odd[i]);
@@ -125,8 +130,9 @@ static void scans_are_read(void **state)
     assert_int_equal(keys->elements, 3);
     assert_true(sc_str_equal(cursor, SC_STR("17")));
     freeReplyObject(reply);
-    static const char *const odd[] = {"[17]",    "[17 x]", "[:17 [a]]",  "[17 [a ~]]", "['' [a]]",
-                                      "[17 [[a]]]", "text",   "[123456789012345678901 [a]]"};
+    static const char *const odd[] = {
+        "[17]",     "[17 x]",     "[:17 [a]]", "[17 [a ~]]",
+        "['' [a]]", "[17 [[a]]]", "text",      "[123456789012345678901 [a]]"};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         reply = sc_test_reply(odd[i]);
         assert_null(sc_redis_scan_keys(reply, &cursor));

@@ -13,7 +13,8 @@ static void commands_are_written_as_redis_reads_them(void **state)
     sc_resp_str(&out, (sc_str){"a\0b", 3});
     sc_resp_int(&out, -12);
     sc_resp_words(&out, (const char *const[]){"PING", "", NULL});
-    static const char wanted[] = "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$3\r\n-12\r\n*2\r\n$4\r\nPING\r\n$0\r\n\r\n";
+    static const char wanted[] =
+        "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$3\r\n-12\r\n*2\r\n$4\r\nPING\r\n$0\r\n\r\n";
     assert_int_equal(out.len, sizeof wanted - 1);
     assert_memory_equal(out.data, wanted, out.len);
     sc_buf_fini(&out);

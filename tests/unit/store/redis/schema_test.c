@@ -51,8 +51,9 @@ static void names_follow_from_the_settings(void **state)
 
 static void bad_namespaces_and_dimensions_are_refused(void **state)
 {
-    static const char *const bad[] = {"", "a b", "a*", "a{b}", "a:b", "a[b]", "\xc3\xa4",
-                                      "12345678901234567890123456789012345678901"};
+    static const char *const bad[] = {
+        "",    "a b",  "a*",       "a{b}",
+        "a:b", "a[b]", "\xc3\xa4", "12345678901234567890123456789012345678901"};
     sc_redis_schema schema;
     (void)state;
 
@@ -96,7 +97,8 @@ static void keys_carry_the_id(void **state)
 /* Raw tags would let a comma, a blank or a NUL in a name mix two tenants. */
 static void tags_are_hex_of_a_fixed_length(void **state)
 {
-    static const sc_str values[] = {{"", 0}, {"a,b", 3}, {"a", 1}, {" a", 2}, {"a\0b", 3}, {"A", 1}};
+    static const sc_str values[] = {{"", 0},   {"a,b", 3},  {"a", 1},
+                                    {" a", 2}, {"a\0b", 3}, {"A", 1}};
     char                tags[6][SC_REDIS_TAG_BYTES];
     (void)state;
 
@@ -112,8 +114,10 @@ static void tags_are_hex_of_a_fixed_length(void **state)
 
 static const char info_format[] =
     "[index_name x index_definition [key_type HASH prefixes [%s] default_score 1] attributes ["
-    "[identifier v attribute v type VECTOR algorithm HNSW data_type %s dim :%d distance_metric COSINE M :16 ef_construction :64]"
-    "[identifier scope attribute scope type TAG SEPARATOR ,] [identifier guard attribute guard type TAG]"
+    "[identifier v attribute v type VECTOR algorithm HNSW data_type %s dim :%d distance_metric "
+    "COSINE M :16 ef_construction :64]"
+    "[identifier scope attribute scope type TAG SEPARATOR ,] [identifier guard attribute guard "
+    "type TAG]"
     "[identifier tenant attribute tenant type TAG] [identifier model attribute model type TAG]"
     "[identifier corpus attribute corpus type TAG] [identifier sys attribute sys type TAG]"
     "[identifier tags attribute tags type %s] [identifier created attribute created type NUMERIC]"
@@ -125,7 +129,8 @@ static sc_redis_index check(const char *prefix, const char *type, int dim, const
     char            text[2048];
     sc_redis_index  index;
 
-    snprintf(text, sizeof text, info_format, prefix == NULL ? schema.prefix : prefix, type, dim, tag);
+    snprintf(text, sizeof text, info_format, prefix == NULL ? schema.prefix : prefix, type, dim,
+             tag);
     redisReply *info = sc_test_reply(text);
     assert_int_equal(sc_redis_schema_check(&schema, info, &index), SC_OK);
     freeReplyObject(info);
@@ -158,7 +163,8 @@ static void odd_replies_to_ft_info_are_corrupt(void **state)
         assert_int_equal(sc_redis_schema_check(&schema, info, &index), SC_CORRUPT);
         freeReplyObject(info);
     }
-    redisReply *info = sc_test_reply("[attributes [:1 ~ [] [attribute] [attribute v]] percent_indexed nan num_docs -5]");
+    redisReply *info = sc_test_reply(
+        "[attributes [:1 ~ [] [attribute] [attribute v]] percent_indexed nan num_docs -5]");
     assert_int_equal(sc_redis_schema_check(&schema, info, &index), SC_OK);
     assert_false(index.fits);
     assert_int_equal(index.documents, 0);

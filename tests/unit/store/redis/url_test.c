@@ -1,4 +1,5 @@
-/* Where Redis is. What is misread here connects to the wrong place, or puts a password into a log. */
+/* Where Redis is. What is misread here connects to the wrong place, or puts a password into a log.
+ */
 #include "src/store/redis/url.h"
 #include "tests/support/cmocka.h"
 
@@ -80,8 +81,9 @@ static void bad_ones_are_refused(void **state)
 
 static void an_error_never_shows_the_password(void **state)
 {
-    static const char *const bad[] = {"redis://u:hush@host/5", "redis://u:hush@host:99999", "redis://u:hush@",
-                                      "x://u:hush@host", "redis://u:hush%zz@host"};
+    static const char *const bad[] = {"redis://u:hush@host/5", "redis://u:hush@host:99999",
+                                      "redis://u:hush@", "x://u:hush@host",
+                                      "redis://u:hush%zz@host"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         sc_redis_url url;
@@ -99,8 +101,10 @@ static void lengths_are_bounded(void **state)
 
     memset(text, 'a', sizeof text);
     memcpy(text, "redis://", 8);
-    assert_int_equal(sc_redis_url_parse((sc_str){text, 8 + SC_REDIS_HOST_BYTES}, &url, NULL), SC_INVALID);
-    assert_int_equal(sc_redis_url_parse((sc_str){text, 8 + SC_REDIS_HOST_BYTES - 1}, &url, NULL), SC_OK);
+    assert_int_equal(sc_redis_url_parse((sc_str){text, 8 + SC_REDIS_HOST_BYTES}, &url, NULL),
+                     SC_INVALID);
+    assert_int_equal(sc_redis_url_parse((sc_str){text, 8 + SC_REDIS_HOST_BYTES - 1}, &url, NULL),
+                     SC_OK);
     memcpy(text + 8, "u:", 2);
     memcpy(text + 2000, "@host", 5);
     assert_int_equal(sc_redis_url_parse((sc_str){text, 2005}, &url, NULL), SC_INVALID);

@@ -24,10 +24,20 @@ static void known_values_convert(void **state)
     static const struct {
         float    value;
         uint16_t half;
-    } known[] = {{0.0f, 0x0000},       {-0.0f, 0x8000},      {1.0f, 0x3c00},      {-2.0f, 0xc000},
-                 {65504.0f, 0x7bff},   {65520.0f, 0x7c00},   {1e30f, 0x7c00},     {0x1p-24f, 0x0001},
-                 {0x1p-25f, 0x0000},   {0x1.8p-25f, 0x0001}, {0x1p-14f, 0x0400},  {1.0009765625f, 0x3c01},
-                 {1.00048828125f, 0x3c00} /* a tie goes to even */, {1.00146484375f, 0x3c02}};
+    } known[] = {{0.0f, 0x0000},
+                 {-0.0f, 0x8000},
+                 {1.0f, 0x3c00},
+                 {-2.0f, 0xc000},
+                 {65504.0f, 0x7bff},
+                 {65520.0f, 0x7c00},
+                 {1e30f, 0x7c00},
+                 {0x1p-24f, 0x0001},
+                 {0x1p-25f, 0x0000},
+                 {0x1.8p-25f, 0x0001},
+                 {0x1p-14f, 0x0400},
+                 {1.0009765625f, 0x3c01},
+                 {1.00048828125f, 0x3c00} /* a tie goes to even */,
+                 {1.00146484375f, 0x3c02}};
     (void)state;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         assert_int_equal(sc_half_from_float(known[i].value), known[i].half);
@@ -58,7 +68,8 @@ static void float16_moves_a_distance_by_less_than_5e_5(void **state)
         make_unit(vector);
         make_unit(other);
         sc_vector_encode(vector, DIM, true, stored);
-        assert_true(sc_vector_decode((sc_str){stored, sc_vector_bytes(DIM, true)}, DIM, true, back));
+        assert_true(
+            sc_vector_decode((sc_str){stored, sc_vector_bytes(DIM, true)}, DIM, true, back));
         for (int i = 0; i < DIM; i++) {
             dot += (double)vector[i] * (double)other[i];
             dot_back += (double)back[i] * (double)other[i];
