@@ -34,5 +34,5 @@ SC_MUST_CHECK sc_status sc_admin_open(const sc_admin_options *options,
 /* Ends the thread. NULL is welcome. */
 void sc_admin_close(sc_admin *admin);
 
-/* The bound port. */
+/* The bound port; 0 for NULL. */
 int sc_admin_port(const sc_admin *admin);
