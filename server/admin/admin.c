@@ -194,6 +194,8 @@ void sc_admin_close(sc_admin *admin)
 
 int sc_admin_port(const sc_admin *admin)
 {
+    if (admin == NULL)
+        return 0;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(admin->daemon, MHD_DAEMON_INFO_BIND_PORT);
     return info != NULL ? info->port : 0;
 }
