@@ -47,8 +47,10 @@ struct sc_client_call {
     void (*done)(sc_client_call *call, void *context);
     void *context;
 
+    pthread_mutex_t lock;
+    grpc_call      *core; /* changed under lock, so that cancel meets a call or none */
+
     /* Written by start; then the core's until the event; then done's. */
-    grpc_call          *core;
     grpc_metadata_array header, trailer;
     grpc_byte_buffer   *message;
     grpc_status_code    code;
@@ -73,6 +75,7 @@ sc_status sc_client_call_open(sc_client *client, const char *path,
     call->flat = grpc_empty_slice();
     call->done = done;
     call->context = context;
+    pthread_mutex_init(&call->lock, NULL);
     grpc_metadata_array_init(&call->header);
     grpc_metadata_array_init(&call->trailer);
     return SC_OK;
@@ -87,6 +90,7 @@ void sc_client_call_close(sc_client_call *call)
     grpc_slice_unref(call->flat);
     grpc_metadata_array_destroy(&call->header);
     grpc_metadata_array_destroy(&call->trailer);
+    pthread_mutex_destroy(&call->lock);
     free(call);
 }
 
@@ -120,6 +124,16 @@ static size_t header_of(const sc_client *client, grpc_metadata *out)
     return 1;
 }
 
+/* Gives what was there before. */
+static grpc_call *core_set(sc_client_call *call, grpc_call *core)
+{
+    pthread_mutex_lock(&call->lock);
+    grpc_call *before = call->core;
+    call->core = core;
+    pthread_mutex_unlock(&call->lock);
+    return before;
+}
+
 void sc_client_call_start(sc_client_call *call, sc_str request, sc_instant deadline, bool wait)
 {
     grpc_op           ops[6];
@@ -128,9 +142,10 @@ void sc_client_call_start(sc_client_call *call, sc_str request, sc_instant deadl
 
     assert(call->core == NULL);
     atomic_fetch_add_explicit(&call->client->under_way, 1, memory_order_relaxed);
-    call->core = grpc_channel_create_call(call->client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                          call->client->queue, call->path, NULL,
-                                          timespec_of(deadline), NULL);
+    grpc_call *core = grpc_channel_create_call(call->client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                               call->client->queue, call->path, NULL,
+                                               timespec_of(deadline), NULL);
+    core_set(call, core);
     memset(ops, 0, sizeof ops);
     ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
     ops[0].flags = wait ? GRPC_INITIAL_METADATA_WAIT_FOR_READY |
@@ -150,7 +165,6 @@ void sc_client_call_start(sc_client_call *call, sc_str request, sc_instant deadl
     ops[5].data.recv_status_on_client.status = &call->code;
     ops[5].data.recv_status_on_client.status_details = &call->details;
     ops[5].data.recv_status_on_client.error_string = &call->error_string;
-    grpc_call *core = call->core;
     TAG_GIVEN(call);
     grpc_call_error error = grpc_call_start_batch(core, ops, 6, call, NULL);
     assert(error == GRPC_CALL_OK);
@@ -160,7 +174,10 @@ void sc_client_call_start(sc_client_call *call, sc_str request, sc_instant deadl
 
 void sc_client_call_cancel(sc_client_call *call)
 {
-    grpc_call_cancel(call->core, NULL);
+    pthread_mutex_lock(&call->lock);
+    if (call->core != NULL)
+        grpc_call_cancel(call->core, NULL);
+    pthread_mutex_unlock(&call->lock);
 }
 
 static sc_str view(const grpc_slice *slice)
@@ -216,8 +233,7 @@ static void call_done(sc_client_call *call)
     gpr_free((void *)(uintptr_t)call->error_string);
     call->error_string = NULL;
     call->header.count = call->trailer.count = 0;
-    grpc_call_unref(call->core);
-    call->core = NULL;
+    grpc_call_unref(core_set(call, NULL));
     call->done(call, call->context);
     atomic_fetch_sub_explicit(&client->under_way, 1, memory_order_release);
 }

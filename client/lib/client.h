@@ -56,7 +56,7 @@ void sc_client_call_close(sc_client_call *call);
  * server that is away fails the call at once. */
 void sc_client_call_start(sc_client_call *call, sc_str request, sc_instant deadline, bool wait);
 
-/* Gives up; done follows with code 1. Any thread, while it is under way. */
+/* Gives up a call under way; done follows with code 1. Nothing without one. Any thread. */
 void sc_client_call_cancel(sc_client_call *call);
 
 const sc_client_reply *sc_client_call_reply(const sc_client_call *call);

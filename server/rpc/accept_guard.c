@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -11,13 +12,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_KEPT = 64, DESCRIPTORS_RAISED_MAX = 1 << 20 };
+enum { DESCRIPTORS_KEPT = 64, DESCRIPTORS_RAISED_MAX = 1 << 20, TRACKED_MAX = 1 << 16 };
 
 static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
 static int             reserve = -1; /* under reserve_lock */
 
 static _Atomic int      descriptor_max = -1; /* numbers from here on are closed; -1: no limit */
 static _Atomic uint64_t refused;
+
+/* By descriptor: the mark of the connection that was last accepted on it. A descriptor may have
+ * been closed and used again since; then the mark is another one. */
+static _Atomic uint64_t accepted[TRACKED_MAX];
+static _Atomic uint64_t closed_ports[65536 / 64];
 
 static int accept_now(int listener, struct sockaddr *address, socklen_t *len, int flags)
 {
@@ -55,6 +61,93 @@ static bool over_limit(int connection)
     return limit >= 0 && connection >= limit;
 }
 
+typedef union {
+    struct sockaddr         any;
+    struct sockaddr_in      four;
+    struct sockaddr_in6     six;
+    struct sockaddr_storage room;
+} address;
+
+static uint64_t mix(uint64_t mark, const address *at, socklen_t len)
+{
+    const unsigned char *bytes = (const unsigned char *)at;
+    for (socklen_t i = 0; i < len; i++)
+        mark = (mark ^ bytes[i]) * 0x100000001b3u;
+    return mark;
+}
+
+/* Both ends of a connection as a number, never 0; 0 for anything else. */
+static uint64_t mark_of(int connection, address *local)
+{
+    address   peer;
+    socklen_t local_len = sizeof *local, peer_len = sizeof peer;
+    if (getsockname(connection, &local->any, &local_len) != 0 ||
+        getpeername(connection, &peer.any, &peer_len) != 0 || local_len > sizeof *local ||
+        peer_len > sizeof peer)
+        return 0;
+    return mix(mix(0xcbf29ce484222325u, local, local_len), &peer, peer_len) | 1;
+}
+
+static void track(int connection)
+{
+    address local;
+    if (connection < TRACKED_MAX)
+        atomic_store(&accepted[connection], mark_of(connection, &local));
+}
+
+static int port_of(const address *local)
+{
+    return local->any.sa_family == AF_INET    ? ntohs(local->four.sin_port)
+           : local->any.sa_family == AF_INET6 ? ntohs(local->six.sin6_port)
+                                              : 0;
+}
+
+static bool is_port_of(const address *local, const int *ports, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ports[i] == port_of(local))
+            return true;
+    return local->any.sa_family == AF_UNIX;
+}
+
+/* One bit for each port that takes no more connections. */
+static void ports_close(const int *ports, size_t count, bool close_them)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bit = 1ull << (ports[i] & 63);
+        if (close_them)
+            atomic_fetch_or(&closed_ports[(ports[i] & 0xffff) / 64], bit);
+        else
+            atomic_fetch_and(&closed_ports[(ports[i] & 0xffff) / 64], ~bit);
+    }
+}
+
+static bool is_closed(int connection)
+{
+    address   local;
+    socklen_t len = sizeof local;
+    if (getsockname(connection, &local.any, &len) != 0)
+        return false;
+    int port = port_of(&local);
+    return (atomic_load(&closed_ports[port / 64]) >> (port & 63) & 1) != 0;
+}
+
+void sc_accept_guard_reopen(const int *ports, size_t count)
+{
+    ports_close(ports, count, false);
+}
+
+void sc_accept_guard_hang_up(const int *ports, size_t count)
+{
+    ports_close(ports, count, true);
+    for (int connection = 0; connection < TRACKED_MAX; connection++) {
+        uint64_t mark = atomic_load(&accepted[connection]);
+        address  local;
+        if (mark != 0 && mark_of(connection, &local) == mark && is_port_of(&local, ports, count))
+            shutdown(connection, SHUT_RDWR);
+    }
+}
+
 /* A blocking listener would wait for the connection after the last: it gets one try only. */
 static bool may_wait(int listener)
 {
@@ -63,18 +156,21 @@ static bool may_wait(int listener)
 }
 
 /* Under its own name here: the C library declares accept4() with types of its own. */
-int sc_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
+int sc_accept4(int listener, struct sockaddr *from, socklen_t *len, int flags) __asm__("accept4");
 
-int sc_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags)
+int sc_accept4(int listener, struct sockaddr *from, socklen_t *len, int flags)
 {
     socklen_t room = len != NULL ? *len : 0;
 
     for (;;) {
         if (len != NULL)
             *len = room;
-        int connection = accept_now(listener, address, len, flags);
-        if (connection >= 0 && !over_limit(connection))
-            return connection;
+        int connection = accept_now(listener, from, len, flags);
+        if (connection >= 0 && !over_limit(connection)) {
+            track(connection); /* before the look: of hanging up and this, one sees the other */
+            if (!is_closed(connection))
+                return connection;
+        }
         if (connection >= 0)
             refuse(connection);
         else if (errno != EMFILE && errno != ENFILE)

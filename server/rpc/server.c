@@ -340,9 +340,19 @@ static bool no_thread_started(const sc_rpc *rpc)
     return !rpc->queues[rpc->queues_count - 1].started;
 }
 
-/* Refuse; let calls end; shut the core down; cancel what is left; wait for its owners. Calls that
- * reach a core which has shut down already are killed and their clients see CANCELLED, so that
- * comes last. */
+/* A call that reaches a core in shutdown is killed, and its caller sees CANCELLED, which says
+ * nothing about trying again: 30 of them per stop with 32 callers in a loop. So the connections are
+ * ended first, and new ones closed; such a caller sees UNAVAILABLE. */
+static void core_shutdown(sc_rpc *rpc, bool idle)
+{
+    rpc->shutdown_tag.run = core_shut;
+    RPC_TAG_GIVEN(&rpc->shutdown_tag);
+    if (idle)
+        sc_accept_guard_hang_up(rpc->ports, rpc->ports_count);
+    grpc_server_shutdown_and_notify(rpc->server, rpc->queues[0].queue, &rpc->shutdown_tag);
+}
+
+/* Refuse; let calls end; shut the core down; cancel what is left; wait for its owners. */
 sc_status sc_rpc_stop(sc_rpc *rpc)
 {
     if (!rpc->started || rpc->stopped || no_thread_started(rpc))
@@ -355,9 +365,7 @@ sc_status sc_rpc_stop(sc_rpc *rpc)
 
     sc_instant deadline = sc_instant_after_ms(sc_now(), rpc->options.grace_ms);
     bool       idle = wait_until(rpc, none_live, deadline);
-    rpc->shutdown_tag.run = core_shut;
-    RPC_TAG_GIVEN(&rpc->shutdown_tag);
-    grpc_server_shutdown_and_notify(rpc->server, rpc->queues[0].queue, &rpc->shutdown_tag);
+    core_shutdown(rpc, idle);
     if (!idle || !wait_until(rpc, is_shut, sc_instant_after_ms(sc_now(), 1000)))
         grpc_server_cancel_all_calls(rpc->server);
 
@@ -389,6 +397,7 @@ void sc_rpc_close(sc_rpc *rpc)
     for (unsigned i = 0; i < rpc->queues_count; i++)
         queue_close(&rpc->queues[i]);
     grpc_server_destroy(rpc->server);
+    sc_accept_guard_reopen(rpc->ports, rpc->ports_count);
     free(rpc->queues);
     rpc_tls_close(rpc->tls);
     free(rpc);

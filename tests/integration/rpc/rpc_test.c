@@ -507,6 +507,114 @@ static void stop_cancels_what_outlives_the_grace(void **state)
     server_down(f);
 }
 
+/* ---- a stop while callers ask in a loop ---- */
+
+enum { LOOPERS = 32, LOOP_CLIENTS = 4 };
+
+typedef struct {
+    sc_client_call *call;
+    _Atomic int    *running;
+    int             answered, last_code;
+} looper;
+
+static void looper_done(sc_client_call *call, void *context)
+{
+    looper *l = context;
+    l->last_code = sc_client_call_reply(call)->code;
+    if (l->last_code == OK) {
+        l->answered++;
+        sc_client_call_start(call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000), false);
+        return;
+    }
+    atomic_fetch_sub(l->running, 1);
+}
+
+/* Each caller asks until it is told to go elsewhere. CANCELLED would not tell it that, nor whether
+ * its question was worked on; the core says so to calls that reach it in shutdown. */
+static void stop_under_load_sends_every_caller_elsewhere(void **state)
+{
+    fixture    *f = server_up(&defaults);
+    sc_client  *clients[LOOP_CLIENTS];
+    looper      loopers[LOOPERS] = {0};
+    _Atomic int running = LOOPERS;
+    (void)state;
+    for (int i = 0; i < LOOP_CLIENTS; i++) {
+        sc_error          error = {0};
+        sc_client_options to = {.target = f->target};
+        assert_int_equal(sc_client_open(&to, &clients[i], &error), SC_OK);
+    }
+    for (int i = 0; i < LOOPERS; i++) {
+        loopers[i].running = &running;
+        assert_int_equal(sc_client_call_open(clients[i % LOOP_CLIENTS], "/t.T/Echo", looper_done,
+                                             &loopers[i], &loopers[i].call),
+                         SC_OK);
+        sc_client_call_start(loopers[i].call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000),
+                             true);
+    }
+    pause_ms(100);
+    assert_int_equal(sc_rpc_stop(f->rpc), SC_OK);
+    assert_true(soon(&running, 0));
+    for (int i = 0; i < LOOP_CLIENTS; i++)
+        sc_client_close(clients[i]);
+    for (int i = 0; i < LOOPERS; i++) {
+        assert_true(loopers[i].answered > 0);
+        assert_int_equal(loopers[i].last_code, UNAVAILABLE);
+        sc_client_call_close(loopers[i].call);
+    }
+    server_down(f);
+}
+
+/* Callers that go on asking although they were told are killed by the core, were their
+ * connections not ended first. */
+static void looper_insists(sc_client_call *call, void *context)
+{
+    looper *l = context;
+    l->last_code = sc_client_call_reply(call)->code;
+    l->answered += l->last_code == CANCELLED;
+    if (atomic_load(l->running) > 0) {
+        if (l->last_code != OK)
+            pause_ms(1);
+        sc_client_call_start(call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000), false);
+    }
+}
+
+static void stop_cancels_nobody_who_insists(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        fixture    *f = server_up(&defaults);
+        sc_client  *clients[LOOP_CLIENTS];
+        looper      loopers[LOOPERS] = {0};
+        _Atomic int running = 1;
+        int         cancelled = 0;
+        for (int i = 0; i < LOOP_CLIENTS; i++) {
+            sc_error          error = {0};
+            sc_client_options to = {.target = f->target};
+            assert_int_equal(sc_client_open(&to, &clients[i], &error), SC_OK);
+        }
+        for (int i = 0; i < LOOPERS; i++) {
+            loopers[i].running = &running;
+            assert_int_equal(sc_client_call_open(clients[i % LOOP_CLIENTS], "/t.T/Echo",
+                                                 looper_insists, &loopers[i], &loopers[i].call),
+                             SC_OK);
+            sc_client_call_start(loopers[i].call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000),
+                                 true);
+        }
+        pause_ms(50);
+        assert_int_equal(sc_rpc_stop(f->rpc), SC_OK);
+        pause_ms(50);
+        atomic_store(&running, 0);
+        for (int i = 0; i < LOOP_CLIENTS; i++)
+            sc_client_close(clients[i]);
+        for (int i = 0; i < LOOPERS; i++) {
+            cancelled += loopers[i].answered;
+            sc_client_call_close(loopers[i].call);
+        }
+        assert_int_equal(cancelled, 0);
+        server_down(f);
+    }
+}
+
 static sc_status open_and_start(const sc_rpc_options *options, sc_error *error)
 {
     sc_rpc   *rpc = NULL;
@@ -582,6 +690,8 @@ int main(void)
         cmocka_unit_test(thousand_calls_each_get_their_own_answer),
         cmocka_unit_test(stop_lets_calls_end_and_refuses_new_ones),
         cmocka_unit_test(stop_cancels_what_outlives_the_grace),
+        cmocka_unit_test(stop_under_load_sends_every_caller_elsewhere),
+        cmocka_unit_test(stop_cancels_nobody_who_insists),
         cmocka_unit_test(second_server_on_a_port_is_refused),
         cmocka_unit_test(plain_text_for_others_needs_to_be_asked_for),
         cmocka_unit_test(unix_socket_serves),
