@@ -100,6 +100,7 @@ static void share_settings(sc_settings *settings)
     settings->pipeline.embed_timeout_ms = settings->embed.gather.timeout_ms;
     settings->pipeline.store_timeout_ms = settings->redis.timeout_ms;
     settings->pipeline.llm_timeout_ms = settings->llm.timeout_ms;
+    settings->redis.stale_seconds = settings->pipeline.limits.stale_seconds_max;
 }
 
 static sc_status open_cache(sc_app *app, sc_error *error)

@@ -114,25 +114,11 @@ static void feed_put(void *context, sc_entry *entry, const float *vector)
     sc_pipeline_learn(context, entry, vector);
 }
 
-/* An entry that is gone because its time is up may still be wanted by a caller who prefers an
- * expired answer to none; nobody else is served it. */
-static bool outlived(sc_pipeline *pipeline, const sc_digest *id)
-{
-    int64_t seconds = pipeline->options.limits.stale_seconds_max;
-    if (seconds == 0)
-        return false;
-    sc_wall   now = sc_wall_now();
-    sc_wall   then = {now.ms - seconds * 1000};
-    sc_entry *entry = sc_warm_exact(pipeline->parts.warm, id, then);
-    bool      expired = entry != NULL && entry->f.expires.ms <= now.ms;
-    sc_entry_unref(entry);
-    return expired;
-}
-
+/* The store keeps an entry STALE_SECONDS longer than it lives, so what it no longer has is gone for
+ * callers who prefer an expired answer to none, too: its time is over, or somebody invalidated it. */
 static void feed_removed(void *context, const sc_digest *id)
 {
-    if (!outlived(context, id))
-        sc_pipeline_forget(context, id);
+    sc_pipeline_forget(context, id);
 }
 
 /* Somebody emptied the store: what the LLM is being asked meanwhile is of the time before. */

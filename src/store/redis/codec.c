@@ -311,7 +311,8 @@ size_t sc_redis_entry_encode(const sc_redis_schema *schema, const sc_entry_field
     sc_resp_command(out, 3);
     sc_resp_text(out, "PEXPIREAT");
     sc_resp_str(out, key);
-    sc_resp_int(out, entry->expires.ms);
+    /* "exp" stays the bound of every look-up; Redis only lets go later. */
+    sc_resp_int(out, entry->expires.ms + schema->stale_ms);
     sc_resp_words(out, (const char *const[]){"EXEC", NULL});
     return vector == NULL ? 5 : 4;
 }

@@ -176,7 +176,8 @@ static void tell_entry(sc_redis *redis, const sc_digest *id, const sc_redis_fiel
     sc_status status = sc_redis_entry_decode(fields, id, &entry);
     if (status == SC_CORRUPT)
         goto foreign;
-    if (status == SC_OK && entry->f.expires.ms > sc_wall_now().ms) {
+    /* Memory holds what expired a moment ago, too: it alone is asked when the LLM fails. */
+    if (status == SC_OK && entry->f.expires.ms + schema->stale_ms > sc_wall_now().ms) {
         redis->feed.put(redis->feed.context, entry, vector);
         hold_entry(redis, entry, entry->f.version, vector != NULL);
     } else if (status == SC_OK) {

@@ -30,6 +30,9 @@ typedef struct {
     uint32_t    calls_max;
     uint32_t    waiting_entries_max;
     uint64_t    waiting_bytes_max;
+    /* From the pipeline's settings: an entry stays in Redis for so long after it expired, for callers
+     * who prefer an expired answer to none. Look-ups never give it; the feed does. */
+    int64_t     stale_seconds;
     /* From the embedding provider. */
     uint32_t    dim;
     const char *embedding_model; /* entries of different models never meet */

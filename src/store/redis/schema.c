@@ -74,6 +74,7 @@ sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema 
                              .m = options->hnsw_m,
                              .ef_construction = options->ef_construction,
                              .half = options->vector_type == SC_REDIS_FLOAT16,
+                             .stale_ms = options->stale_seconds * 1000,
                              .flat = options->algorithm == SC_REDIS_FLAT};
     model_hash(options, model);
     out->prefix_len = (size_t)snprintf(out->prefix, sizeof out->prefix, "%s:v1:%s:", space, model);

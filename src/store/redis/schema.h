@@ -25,6 +25,7 @@ typedef struct {
     char     sweeper[SC_REDIS_NAME_BYTES];  /* lock of the one server that prunes */
     uint32_t dim, m, ef_construction;
     bool     half, flat;
+    int64_t  stale_ms; /* an entry stays so long after it expired; no part of the index's identity */
 } sc_redis_schema;
 
 /* Errors: SC_INVALID for a bad namespace, dimension or model. */

@@ -421,10 +421,6 @@ static void an_expired_answer_is_better_than_none_if_the_caller_says_so(void **s
     ask_go(&a);
     assert_true(ask_outcome_of(&a).stored);
     usleep(1050 * 1000);
-    /* The store's expiry reaches us as a removal. */
-    sc_digest id = rig_key(&r, "q");
-    r.feed.removed(r.feed.context, &id);
-
     atomic_store(&r.llm.status, SC_UNAVAILABLE);
     assert_int_equal(ask_stale(&r, "q", 0, &stale).status, SC_UNAVAILABLE);
     assert_false(stale);
@@ -437,9 +433,30 @@ static void an_expired_answer_is_better_than_none_if_the_caller_says_so(void **s
     atomic_store(&r.llm.status, SC_OK);
     assert_int_equal(ask_stale(&r, "q", 60, &stale).source, SC_SOURCE_LLM);
     assert_false(stale);
-    /* An entry that did not expire but was invalidated is gone for these callers too. */
+    /* What was invalidated is gone for these callers too. */
+    sc_digest id = rig_key(&r, "q");
     r.feed.removed(r.feed.context, &id);
     fake_store_forget(&r.store, &id);
+    atomic_store(&r.llm.status, SC_UNAVAILABLE);
+    assert_int_equal(ask_stale(&r, "q", 60, &stale).status, SC_UNAVAILABLE);
+    rig_close(&r);
+}
+
+/* Another server invalidated an answer after it had expired: nobody may be told it any more. */
+static void an_expired_answer_can_be_invalidated(void **state)
+{
+    (void)state;
+    rig  r;
+    ask  a;
+    bool stale;
+    rig_open(&r, NULL);
+    ask_init(&a, &r, "q");
+    a.request.question.ttl_seconds = 1;
+    ask_go(&a);
+    assert_true(ask_outcome_of(&a).stored);
+    usleep(1050 * 1000);
+    sc_digest id = rig_key(&r, "q");
+    r.feed.removed(r.feed.context, &id);
     atomic_store(&r.llm.status, SC_UNAVAILABLE);
     assert_int_equal(ask_stale(&r, "q", 60, &stale).status, SC_UNAVAILABLE);
     rig_close(&r);
@@ -517,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_text_the_model_cannot_read_is_found_by_its_key_only),
         cmocka_unit_test(without_the_llm_misses_fail_with_the_cause_and_hits_go_on),
         cmocka_unit_test(an_expired_answer_is_better_than_none_if_the_caller_says_so),
+        cmocka_unit_test(an_expired_answer_can_be_invalidated),
         cmocka_unit_test(the_server_bounds_how_stale),
         cmocka_unit_test(prompts_and_answers_are_not_logged),
     };
