@@ -28,15 +28,23 @@ static void gather(const cli_options *o, sc_buf *prompt)
 /* To standard error, so that the answer can go through a pipe. */
 static void tell_how(const answer_response *r, int64_t elapsed_us)
 {
-    fprintf(stderr, "\n%s in %.1f ms", cli_source_name(r), (double)elapsed_us / 1000);
-    if (r->decision == SEMCACHE__V1__DECISION__DECISION_HIT)
-        fprintf(stderr, ", distance %.3f, from \"%s\"", r->distance, r->matched_prompt);
-    else if (r->nearest != NULL)
-        fprintf(stderr, ", nearest %.3f away: \"%s\" (%s)", r->nearest->distance, r->nearest->prompt,
-                cli_reason_name((int)r->reason));
+    sc_buf out;
+
+    sc_buf_init(&out, 1 << 20);
+    sc_buf_printf(&out, "\n%s in %.1f ms", cli_source_name(r), (double)elapsed_us / 1000);
+    if (r->decision == SEMCACHE__V1__DECISION__DECISION_HIT) {
+        sc_buf_printf(&out, ", distance %.3f, from: ", r->distance);
+        cli_line(&out, r->matched_prompt);
+    } else if (r->nearest != NULL) {
+        sc_buf_printf(&out, ", %s, nearest %.3f away: ", cli_reason_name((int)r->reason),
+                      r->nearest->distance);
+        cli_line(&out, r->nearest->prompt);
+    }
     if (r->tokens_saved != 0)
-        fprintf(stderr, ", %u tokens saved", r->tokens_saved);
-    fprintf(stderr, "\n");
+        sc_buf_printf(&out, " (%u tokens saved)", r->tokens_saved);
+    if (out.failed == SC_OK)
+        fprintf(stderr, "%s\n", out.data);
+    sc_buf_fini(&out);
 }
 
 int cli_run_answer(cli *c)

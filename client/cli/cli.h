@@ -73,6 +73,7 @@ const char *cli_reason_name(int reason);                      /* "TOO_FAR" */
 /* table.c: text in `width` columns, cut with an ellipsis, blanks added; control characters shown
  * as blanks. */
 void cli_cell(sc_buf *out, const char *text, size_t width);
+void cli_line(sc_buf *out, const char *text); /* all of it, on one line */
 void cli_rule(sc_buf *out, size_t width);
 void cli_print(sc_buf *out); /* to standard output; empties out */
 

@@ -42,6 +42,12 @@ void cli_cell(sc_buf *out, const char *text, size_t width)
         sc_buf_byte(out, ' ');
 }
 
+void cli_line(sc_buf *out, const char *text)
+{
+    for (; *text != '\0'; text++)
+        put_shown(out, *text);
+}
+
 void cli_rule(sc_buf *out, size_t width)
 {
     for (size_t i = 0; i < width; i++)
