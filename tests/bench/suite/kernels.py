@@ -1,0 +1,114 @@
+"""The arithmetic alone: encoder and prefilter, each beside the limit it measures in the same run."""
+
+import re
+import subprocess
+
+from suite.figures import Row
+
+ENCODER = "tests/bench/encoder_bench"
+PREFILTER = "tests/bench/prefilter_bench"
+
+ENCODER_LINE = re.compile(r"^(\d+ \S+(?: of \d+)?)\s+(\d)\s+" + r"([\d.]+)\s+" * 5 + r"(\d+) %")
+ENCODER_HEAD = re.compile(r"^(\w+), (float\d+) weights")
+PREFILTER_LINE = re.compile(r"^\s*(\d+)\s+(\d+)\s+(\d+|-)\s+(read \S+|\S+)\s+([\d.]+)\s+"
+                            r"([\d.]+)\.\.([\d.]+)(.*)$")
+
+
+def output(argv):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def encoder_lines(text):
+    """(kernel, weights, pass, threads, cpu ms, wall ms, cpu per text, GFLOP/s, peak, share)"""
+    kernel = weights = None
+    for line in text.splitlines():
+        head = ENCODER_HEAD.match(line)
+        if head:
+            kernel, weights = head.groups()
+        found = ENCODER_LINE.match(line)
+        if found and kernel:
+            name, threads, *figures = found.groups()
+            yield (kernel, weights, name, int(threads), *map(float, figures))
+
+
+def encoder_ms_per_question(plan):
+    return best_by_pass(plan)["1 question", 1]
+
+
+def best_by_pass(plan):
+    """Our milliseconds of CPU by (pass, threads), float32, of the kernel that is best here."""
+    text = output([ENCODER, "--quick"] if plan.quick
+                  else [ENCODER, "--seconds", "0.3", "--weights", "float32"])
+    best = {}
+    for _, _, name, threads, cpu, *_ in encoder_lines(text):
+        best[name, threads] = min(cpu, best.get((name, threads), cpu))
+    return best
+
+
+def encoder_rows(plan):
+    text = output([ENCODER, "--quick"] if plan.quick else [ENCODER, "--seconds", "0.25"])
+    goals = {"1 question": 75, "32 questions": 85}
+    rows = []
+    for kernel, weights, name, threads, cpu, wall, each, gflops, peak, share in encoder_lines(text):
+        goal = goals.get(name) if threads == 1 and kernel != "openblas" else None
+        rows.append(Row("Built-in encoder", f"{kernel}, {weights}, {name}", f"{threads} threads",
+                        cpu, "ms CPU", reference="FMA peak, GFLOP/s", beside=peak,
+                        ratio=share / 100, goal=goal / 100 if goal else None, at_least=True,
+                        note=f"{each:.2f} ms per text, {gflops:.0f} GFLOP/s"))
+    if not rows:
+        raise RuntimeError("encoder_bench printed no figures:\n" + text[:500])
+    return rows
+
+
+def prefilter_rows(plan):
+    text = output([PREFILTER, "--quick"] if plan.quick else [PREFILTER])
+    rows = list(prefilter_figures(text))
+    return rows + pass_rows(rows) + list(growth_figures(text))
+
+
+def prefilter_figures(text):
+    """The table of the best kernels; others of this processor follow it, under their names."""
+    begun = False
+    for line in text.splitlines():
+        found = PREFILTER_LINE.match(line)
+        if begun and not line.strip():
+            return
+        if not found:
+            continue
+        begun = True
+        rows, dim, queries, how, middle, low, high, rest = found.groups()
+        share = re.search(r"([\d.]+) ?%", rest)
+        yield Row("Prefilter, ns per row and query", f"{rows} x {dim}, {how}", f"{queries} queries",
+                  float(middle), "ns", float(low), float(high),
+                  reference="share of the read limit" if share else "",
+                  ratio=float(share.group(1)) / 100 if share else None, at_least=True,
+                  goal=0.8 if share and queries == "1" and how == "float32" else None,
+                  note=rest.strip() if not share else "")
+
+
+def pass_rows(rows):
+    """What the quantised first pass gains, at the largest size."""
+    found = {(r.path, r.at): r.value for r in rows}
+    shape = [r.path for r in rows if r.path.endswith(", float32")][-1].split(",")[0]
+    exact, rough = (found[f"{shape}, {how}", "1 queries"] for how in ("float32", "int8"))
+    return [Row("Prefilter, ns per row and query", f"{shape}, float32 / int8", "1 queries", exact,
+                "ns", reference="int8 first", beside=rough, ratio=exact / rough, goal=3,
+                at_least=True)]
+
+
+def growth_figures(text):
+    """One scope of many rows, and many scopes of few: ns per call, from the table at the end."""
+    lines, seen = iter(text.splitlines()), set()
+    for line in lines:
+        if line.split()[:3] == ["scopes", "each", "dim"]:
+            break
+    for line in lines:
+        words = line.split()
+        if len(words) != 8 or not words[0].isdigit():
+            return
+        scopes, each, _, put, exact, search, _, extra = words
+        if (scopes, each) in seen:
+            continue
+        seen.add((scopes, each))
+        yield Row("Growth of the warm set", f"{scopes} scopes of {each}", "search", float(search),
+                  "ns", note=f"put {put} ns, exact {exact} ns, {extra} B beside the vector")

@@ -1,0 +1,149 @@
+"""What the server keeps for an entry, a connection, a waiting request; and how it starts."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from suite.figures import row
+from suite.serving import NO_STORE, fill
+from suite.world import LOAD, Resp, number, resident_bytes, wait_until
+
+NAMESPACE = "bench-start"
+QUESTION = "Which colour has article {n}?"
+GROUP = "Memory, resident"
+# An HTTP/2 client's first bytes: the preface and an empty SETTINGS frame.
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def rows_of(world, plan):
+    return [idle_row(world, plan), flight_row(world, plan)] + start_rows(world, plan)
+
+
+def idle_row(world, plan):
+    server = world.semcached()
+    warm_up(server)
+    before = resident_bytes(server.pid)
+    held = []
+    for _ in range(plan.idle_connections):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        s.sendall(HELLO)
+        held.append(s)
+    for s in held:
+        s.recv(1)  # its SETTINGS: the server knows this connection
+    time.sleep(0.5)
+    each = (resident_bytes(server.pid) - before) / len(held)
+    for s in held:
+        s.close()
+    server.stop()
+    return row(GROUP, "idle connection", f"{plan.idle_connections}", "B", [each])
+
+
+def warm_up(server):
+    server.load(question=QUESTION, distinct=10, count=50, warmup=0, concurrency=4,
+                cache_mode=NO_STORE)
+
+
+def flight_row(world, plan):
+    """Misses that wait for an upstream of 30 s; how much they hold, and no thread each."""
+    count = plan.in_flight
+    server = world.semcached(RPC_INFLIGHT_MAX=2 * count, LLM_QUEUE_MAX=2 * count,
+                             EMBEDDING_QUEUE_MAX=2 * count)
+    warm_up(server)
+    time.sleep(0.3)
+    before = resident_bytes(server.pid)
+    world.control({"chat": {"delay_ms": 30000}})
+    load = subprocess.Popen([LOAD, "--target", f"127.0.0.1:{server.port}", "--concurrency", str(count),
+                             "--connections", "20", "--question", "Waiting for article {n}",
+                             "--distinct", "99999", "--cache-mode", str(NO_STORE), "--seconds", "60",
+                             "--timeout-ms", "60000"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(f"{count} misses under way",
+                   lambda: number(server.stats(), "server", "flights") >= count, 30, 0.2)
+        time.sleep(1)
+        held = resident_bytes(server.pid) - before
+        threads = len(os.listdir(f"/proc/{server.pid}/task"))
+    finally:
+        load.send_signal(signal.SIGKILL)
+        load.wait()
+        server.stop()
+        world.control({"chat": {}})
+    return row(GROUP, "miss that waits for the LLM", f"{count}", "B", [held / count],
+               goal=20000, note=f"{held / 1e6:.0f} MB together, {threads} threads in all")
+
+
+def start_rows(world, plan):
+    """A server that finds its entries in Redis, beside reading the same keys without understanding them."""
+    count = plan.start_entries
+    writer = world.semcached(CACHE_NAMESPACE=NAMESPACE, INDEX_ALGORITHM="flat",
+                             STORE_WAITING_ENTRIES_MAX=2 * count)
+    text = text_bytes(writer)
+    fill(writer, count, QUESTION)
+    writer.stop()
+    ours, theirs, seconds, redis, each, beside = [], [], [], [], [], []
+    for _ in range(plan.rounds):
+        empty = world.semcached(CACHE_NAMESPACE="bench-none", INDEX_ALGORITHM="flat")
+        bare = resident_bytes(empty.pid)
+        empty.stop()
+        begin, redis_begin = time.monotonic(), world.redis_cpu()
+        server = world.semcached(CACHE_NAMESPACE=NAMESPACE, INDEX_ALGORITHM="flat")
+        server.wait_warm(count)
+        seconds.append(time.monotonic() - begin)
+        redis.append(world.redis_cpu() - redis_begin)
+        ours.append(server.program.cpu())
+        held = number(server.stats(), "warm", "bytes")
+        each.append((resident_bytes(server.pid) - bare) / count - 4 * world.dim - text)
+        beside.append(held / count - 4 * world.dim - text)
+        server.stop()
+        redis_begin = world.redis_cpu()
+        scan(world.redis_port, NAMESPACE)
+        theirs.append(world.redis_cpu() - redis_begin)
+    at = f"{count} entries"
+    start = "Start from Redis"
+    return [row(GROUP, "entry, beyond vector and text", at, "B", each,
+                note="resident, allocator included"),
+            row(GROUP, "entry, beyond vector and text", at + " (counted)", "B", beside,
+                note="as WARM_BYTES_MAX counts it"),
+            row(start, "CPU of Redis", at, "s", redis, "SCAN + HMGET alone", theirs),
+            row(start, "CPU of the server", at, "s", ours, "SCAN + HMGET, of Redis", theirs),
+            row(start, "until everything is in memory", at, "s wall", seconds,
+                note=f"{count / sorted(seconds)[len(seconds) // 2]:.0f} entries/s")]
+
+
+def text_bytes(server):
+    """Of one entry: the question as asked and the answer."""
+    import json
+    from suite.world import CLI
+    question = QUESTION.replace("{n}", "12345")
+    out = subprocess.run([CLI, "--target", f"127.0.0.1:{server.port}", "--json", "--mode", "no-store",
+                          "answer", question], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return len(question) + len(json.loads(out)["answer"])
+
+
+def scan(port, namespace):
+    """SCAN and HMGET of every key, in pipelines of 500; replies are read and dropped."""
+    redis = Resp(port)
+    cursor, keys_seen = b"0", 0
+    fields = None
+    while True:
+        cursor, keys = redis.ask("SCAN", cursor, "MATCH", namespace + ":*", "COUNT", 500)
+        for key in keys[:1] if fields is None else ():
+            if redis.ask("TYPE", key) == b"hash":
+                fields = redis.ask("HKEYS", key)
+        if keys and fields:
+            redis.send([["HMGET", key, *fields] for key in keys] + [["PING"]])
+            drain(redis)
+            keys_seen += len(keys)
+        if cursor == b"0":
+            break
+    redis.close()
+    return keys_seen
+
+
+def drain(redis):
+    """Until the reply of the PING that ends a pipeline."""
+    tail = b""
+    while not tail.endswith(b"+PONG\r\n"):
+        tail = (tail + redis.file.read1(1 << 20))[-16:]

@@ -1,0 +1,113 @@
+"""Others' caches on the same Redis and the same vectors; each in an environment of its own."""
+
+import json
+import os
+import subprocess
+
+from suite import http_load, kernels
+from suite.figures import Row, row
+from suite.world import Missing, cache_dir
+
+GROUP = "Peers, CPU per hit with Redis' included"
+THRESHOLD = "0.10"
+
+
+def python():
+    path = os.path.join(cache_dir(), "bench-peers", "bin", "python")
+    if not os.path.exists(path):
+        raise Missing("peers are not installed: run tests/bench/peers/install")
+    return path
+
+
+def environment(world):
+    return {**os.environ, "REDIS_URL": f"redis://127.0.0.1:{world.redis_port}",
+            "OPENAI_BASE_URL": world.upstream_url, "OPENAI_API_KEY": "bench",
+            "EMBEDDING_DIM": str(world.dim), "SIMILARITY_THRESHOLD": THRESHOLD,
+            "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Tutorial:
+    """The tutorial's own service: FastAPI, redis-py, numpy, one worker."""
+
+    def __init__(self, world, plan):
+        self.world, self.plan = world, plan
+        argv = [python(), "-B", "tests/bench/peers/tutorial.py"]
+        subprocess.run(argv + ["fill", str(plan.entries)], check=True, env=environment(world))
+        self.program = world.start(argv + ["serve"], r"listening on (\d+)", environment(world))
+        self.port = int(self.program.found.group(1))
+
+    def ask(self, callers, requests=None, rate=None):
+        before, redis = self.program.cpu(), self.world.redis_cpu()
+        got = http_load.run(self.port, "/ask",
+                            lambda n: {"question": f"Tell me what article {n % 1000} costs."},
+                            callers, requests or self.plan.peer_requests, rate)
+        misses = [a for a in got.answers if not json.loads(a)["hit"]]
+        if len(misses) > 0.05 * len(got.answers):
+            raise RuntimeError(f"the tutorial's service missed {len(misses)} of {len(got.answers)}")
+        got.cpu_us = (self.program.cpu() - before) * 1e6 / len(got.answers)
+        got.redis_us = (self.world.redis_cpu() - redis) * 1e6 / len(got.answers)
+        return got
+
+    def stop(self):
+        self.world.stop(self.program)
+
+
+def redisvl(world, plan, vectors):
+    """One caller of SemanticCache.check(): CPU of its process and of Redis, per call."""
+    argv = [python(), "-B", "tests/bench/peers/redisvl_cache.py", str(plan.entries),
+            str(plan.peer_requests), vectors]
+    run = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, env=environment(world))
+    return json.loads(run.stdout)
+
+
+def hits_of(rig, plan, method):
+    """CPU of a hit of ours, Redis' included."""
+    from suite.serving import redis_beside
+    got = redis_beside(rig.world, getattr(rig, method), 16, seconds=plan.seconds)
+    return got["server_cpu_us"] + got["redis_cpu_us"]
+
+
+def rows_of(rig, plan, tutorial):
+    ours = [hits_of(rig, plan, "warm_given") for _ in range(plan.rounds)]
+    cold = [hits_of(rig, plan, "redis_hit") for _ in range(plan.rounds)]
+    rows = [row(GROUP, "ours, warm hit, vector from upstream", 16, "us", ours),
+            row(GROUP, "ours, Redis hit", 16, "us", cold)]
+    for callers in (1, 16):
+        rounds = [tutorial.ask(callers) for _ in range(plan.rounds)]
+        theirs = [got.cpu_us + got.redis_us for got in rounds]
+        rows.append(beside("the tutorial's service", callers, theirs, ours, 50, rounds[-1].p50_us,
+                           rounds[-1].p99_us, f"Redis {rounds[-1].redis_us:.0f} us of it, "
+                                              f"{rounds[-1].per_second:.0f}/s"))
+    given = [redisvl(rig.world, plan, "given") for _ in range(plan.rounds)]
+    theirs = [got["cpu_us"] + got["redis_cpu_us"] for got in given]
+    rows.append(beside("RedisVL SemanticCache, vector given", 1, theirs, ours, 15,
+                       given[-1]["p50_us"], given[-1]["p99_us"],
+                       f"Redis {given[-1]['redis_cpu_us']:.0f} us of it"))
+    return rows
+
+
+def beside(name, callers, theirs, ours, goal, p50, p99, note):
+    return row(GROUP, name, callers, "us", theirs, "ours, warm hit", ours, goal=goal,
+               at_least=True, p50_us=p50, p99_us=p99, note=note)
+
+
+def onnx_rows(plan):
+    """ONNX Runtime on the same weights, and ours measured just before."""
+    run = subprocess.run([python(), "-B", "tests/bench/peers/onnx_encoder.py",
+                          os.path.join(cache_dir(), "model", "model.safetensors"),
+                          "0.05" if plan.quick else "0.5"],
+                         check=True, stdout=subprocess.PIPE, text=True)
+    encoder = kernels.best_by_pass(plan)
+    goals = {"1 question": 0.6, "32 questions": 0.87}
+    rows = []
+    for line in run.stdout.splitlines():
+        got = json.loads(line)
+        ours = encoder.get((got["pass"], got["threads"]))
+        if ours is None:
+            continue
+        goal = goals.get(got["pass"], 1.0) if got["weights"] == "float32" and got["threads"] == 1 else None
+        rows.append(Row("Built-in encoder beside ONNX Runtime", f"{got['pass']}, {got['weights']}",
+                        f"{got['threads']} threads", ours, "ms CPU", reference="ONNX Runtime",
+                        beside=got["cpu_ms"], ratio=ours / got["cpu_ms"], goal=goal,
+                        note=f"its wall {got['wall_ms']:.2f} ms"))
+    return rows

@@ -1,0 +1,231 @@
+"""Paths of a request, each beside a bare gRPC server in the same round.
+
+All servers share one Redis and one upstream that answers at once. The questions:
+  stored      "What is the price of article N?", N below `entries`, answered once before
+  paraphrase  "Tell me what article N costs.": its vector lies 0.05 from the stored one's
+"""
+
+from suite.figures import row
+from suite.world import Echo
+
+STORED = "What is the price of article {n}?"
+PARAPHRASE = "Tell me what article {n} costs."
+PARAPHRASES = 1000
+SOURCES = ("exact", "warm", "redis", "joined", "llm")
+FRESH_BELOW = 99999  # six digits would be volatile, and matched apart from the text
+REFRESH, NO_STORE = 1, 2  # of CacheMode
+
+
+def aliases(count):
+    return [{"text": f"tell me what article {n} costs", "to": f"what is the price of article {n}",
+             "distance": 0.05} for n in range(count)]
+
+
+class Rig:
+    """The servers, one setting away from each other, that bring a question onto a path."""
+
+    def __init__(self, world, plan):
+        self.world, self.plan = world, plan
+        self.fresh = 0
+        world.control({"reset": True, "alias": aliases(min(PARAPHRASES, plan.entries))})
+        self.known = world.semcached()
+        fill(self.known, plan.entries)
+        # Every vector is asked of the upstream, as for a question never seen before.
+        self.given = world.semcached(EMBEDDING_MAP_BYTES=0)
+        # Too little memory for more than a few hundred entries: Redis has to be asked.
+        self.cold = world.semcached(WARM_BYTES_MAX=1 << 20)
+        self.asking = world.semcached(CACHE_NAMESPACE="bench-miss", LLM_CONNECTIONS=512)
+        self.echo = Echo(world)
+        self.given.wait_warm(plan.entries)
+
+    def stop(self):
+        for server in (self.known, self.given, self.cold, self.asking):
+            server.stop()
+        self.world.stop(self.echo.program)
+
+    def unseen(self):
+        """A question's beginning that no earlier sample had."""
+        self.fresh += 1
+        return f"Sample {self.fresh} asks for article {{n}}"
+
+    def exact(self, callers, **more):
+        return sample(self.known, "exact", callers, question=STORED, distinct=self.plan.entries,
+                      **more)
+
+    def warm_known(self, callers, **more):
+        return self._paraphrased(self.known, "warm", callers, **more)
+
+    def warm_given(self, callers, **more):
+        return self._paraphrased(self.given, "warm", callers, **more)
+
+    def redis_hit(self, callers, **more):
+        self._chill()
+        return self._paraphrased(self.cold, "redis", callers, **more)
+
+    def _chill(self):
+        """Fills the small memory with other entries than the next sample begins with."""
+        self.cold.load(question="What is the price of article 1{n}?", distinct=900, count=900,
+                       warmup=0, concurrency=16)
+
+    def _paraphrased(self, server, source, callers, **more):
+        return sample(server, source, callers, question=PARAPHRASE,
+                      distinct=min(PARAPHRASES, self.plan.entries), **more)
+
+    def miss(self, callers, **more):
+        self.asking.wait_written()
+        return sample(self.asking, "llm", callers, question=self.unseen(), distinct=FRESH_BELOW,
+                      count=self.plan.misses, **more)
+
+    def joined(self, callers, **more):
+        return sample(self.asking, "joined" if callers > 1 else "llm", callers,
+                      question=self.unseen(), cache_mode=NO_STORE, **more)
+
+
+def fill(server, entries, question=STORED):
+    """Stores answers by asking, without looking. Few at a time: Redis' index is slower than we are."""
+    server.load(question=question, distinct=entries, count=entries, warmup=0, concurrency=16,
+                cache_mode=REFRESH)
+    server.wait_written()
+
+
+def sample(target, source, callers, **options):
+    if "count" not in options:
+        options.setdefault("seconds", 1)
+    options.setdefault("warmup", 0 if "count" in options else 0.2)
+    got = target.load(concurrency=callers, **options)
+    answers = got["sources"]
+    if source and answers.get(source, 0) < 0.5 * sum(answers.values()):
+        raise RuntimeError(f"wanted answers from {source}, got {answers}")
+    return got
+
+
+PATHS = (
+    # name, method of the rig, goal as a multiple of the echo's CPU
+    ("exact hit", "exact", 1.25),
+    ("warm hit, vector known", "warm_known", None),
+    ("warm hit, vector from upstream", "warm_given", None),
+    ("Redis hit, vector known", "redis_hit", 2.0),
+    ("miss, upstream at 0 ms", "miss", None),
+    ("joined miss", "joined", None),
+)
+
+
+def measure_paths(rig, plan):
+    """Rounds outermost, so that a slow minute of the machine meets every path alike."""
+    found = {}
+    for _ in range(plan.rounds):
+        for callers in plan.callers:
+            once = {"echo": sample(rig.echo, None, callers, seconds=plan.seconds)}
+            for name, method, _ in PATHS:
+                if method == "joined" and callers == 1:
+                    continue
+                more = {} if method == "miss" else {"seconds": plan.seconds}
+                once[name] = redis_beside(rig.world, getattr(rig, method), callers, **more)
+            for name, got in once.items():
+                found.setdefault((name, callers), []).append(got)
+    return found
+
+
+def redis_beside(world, method, callers, **more):
+    """Redis' CPU per question: the measured part's share of all that were asked is taken as even."""
+    before = world.redis_cpu()
+    got = method(callers, warmup=0, **more)
+    got["redis_cpu_us"] = (world.redis_cpu() - before) * 1e6 / got["questions"]
+    return got
+
+
+def path_rows(found, plan):
+    rows = []
+    for callers in plan.callers:
+        echo = found["echo", callers]
+        rows.append(path_row("bare gRPC echo", callers, echo, None, None))
+        for name, _, goal in PATHS:
+            if (name, callers) in found:
+                rows.append(path_row(name, callers, found[name, callers], echo, goal))
+    return rows
+
+
+def path_row(name, callers, rounds, echo, goal):
+    ours = [got["server_cpu_us"] for got in rounds]
+    theirs = [got["server_cpu_us"] for got in echo] if echo else None
+    middle = sorted(rounds, key=lambda got: got["p99_us"])[len(rounds) // 2]
+    redis = sorted(got.get("redis_cpu_us", 0) for got in rounds)[len(rounds) // 2]
+    note = f"{middle['per_second']:.0f}/s"
+    if redis >= 1:
+        note += f", Redis {redis:.0f} us"
+    return row("CPU of the server per question, by callers at a time", name, callers, "us", ours,
+               "echo", theirs, goal=goal, p50_us=middle["p50_us"], p99_us=middle["p99_us"],
+               note=note)
+
+
+def half_load_row(rig, plan):
+    """The tail of exact hits when callers come as they like, at half of what either can bear."""
+    ours, theirs = [], []
+    for _ in range(plan.rounds):
+        rate = 0.5 * min(rig.exact(64, seconds=plan.seconds)["per_second"],
+                         sample(rig.echo, None, 64, seconds=plan.seconds)["per_second"])
+        theirs.append(sample(rig.echo, None, 256, rate=rate, seconds=plan.seconds)["p99_us"])
+        ours.append(rig.exact(256, rate=rate, seconds=plan.seconds)["p99_us"])
+    return row("Latency", "exact hit, p99 at half load", "open loop", "us", ours, "echo", theirs,
+               goal=2.0, note=f"{rate:.0f}/s")
+
+
+def added_rows(rig, plan):
+    """What the cache adds to an answer that the upstream takes 100 ms for."""
+    delay_ms = 100
+    rows = []
+    rig.world.control({"chat": {"delay_ms": delay_ms}})
+    for callers, name, figure, goal in ((1, "p50", "p50_us", 1000), (256, "p50", "p50_us", None),
+                                        (256, "p99", "p99_us", 5000)):
+        ours = []
+        for _ in range(plan.rounds):
+            rig.asking.wait_written()
+            # Due at fixed times, so that 256 under way do not march in step.
+            pace = {"rate": callers * 1000 / delay_ms / 2} if callers > 1 else {}
+            got = sample(rig.asking, "llm", callers, question=rig.unseen(), distinct=FRESH_BELOW,
+                         seconds=plan.seconds, warmup=0.2, cache_mode=NO_STORE, **pace)
+            ours.append(got[figure] - delay_ms * 1000)
+        rows.append(row("Latency", f"added to a miss, {name}", callers, "us", ours, goal=goal,
+                        note=f"upstream at {delay_ms} ms"))
+    rig.world.control({"chat": {}})
+    return rows
+
+
+def batch_rows(rig, plan):
+    """Questions per second against an embeddings endpoint that takes 20 ms, beside one text per call."""
+    rig.world.control({"embeddings": {"delay_ms": 20}})
+    single = rig.world.semcached(CACHE_NAMESPACE="bench-miss", EMBEDDING_BATCH_MAX=1)
+    ours, theirs, alone = [], [], []
+    for _ in range(plan.rounds):
+        for server, out in ((rig.asking, ours), (single, theirs)):
+            out.append(sample(server, "llm", 64, question=rig.unseen(), distinct=FRESH_BELOW,
+                              seconds=plan.seconds, cache_mode=NO_STORE)["per_second"])
+        got = sample(rig.asking, "llm", 1, question=rig.unseen(), distinct=FRESH_BELOW,
+                     seconds=plan.seconds, cache_mode=NO_STORE)
+        alone.append(got["p50_us"] - 20000)
+    single.stop()
+    rig.world.control({"embeddings": {}})
+    group = "Embedding batches, endpoint of 20 ms, 4 connections"
+    return [row(group, "misses per second", 64, "/s", ours, "unbatched", theirs, goal=10,
+                at_least=True),
+            row(group, "added to one question, all steps", 1, "us", alone, goal=None,
+                note="chat at 0 ms")]
+
+
+def local_rows(world, plan):
+    """The built-in encoder inside the server; beside it, the encoder alone."""
+    from suite import kernels
+    server = world.semcached(EMBEDDING_PROVIDER="local", EMBEDDING_DIM=0, EMBEDDING_MAP_BYTES=0,
+                             CACHE_NAMESPACE="bench-local")
+    fill(server, plan.local_entries)
+    alone = kernels.encoder_ms_per_question(plan)
+    ours, per_question = [], []
+    for _ in range(plan.rounds):
+        got = sample(server, "warm", 1, question="What's the price of article {n}??",
+                     distinct=plan.local_entries, seconds=plan.seconds)
+        ours.append(got["server_cpu_us"])
+        per_question.append(alone * 1000)
+    server.stop()
+    return [row("Built-in encoder in the server", "warm hit, vector computed", 1, "us", ours,
+                "encoder alone, 12 tokens", per_question, p50_us=got["p50_us"],
+                p99_us=got["p99_us"], note=f"{plan.local_entries} entries")]
