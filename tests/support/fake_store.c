@@ -1,6 +1,7 @@
 #include "tests/support/fake_store.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/random.h"
 #include "src/store/memory/memory.h"
@@ -35,9 +36,11 @@ static void tell_lie(fake_store *fake, flying *f)
         get->found = sc_entry_ref(lie);
     } else if (f->op == FAKE_SEARCH) {
         sc_store_search *search = SC_CONTAINER(f->call, sc_store_search, call);
-        sc_candidates_unref(search->found, search->found_count);
+        if (search->found_count == SC_STORE_CANDIDATES_MAX)
+            sc_entry_unref(search->found[--search->found_count].entry);
+        memmove(search->found + 1, search->found, search->found_count * sizeof *search->found);
         search->found[0] = (sc_candidate){sc_entry_ref(lie), 0};
-        search->found_count = 1;
+        search->found_count++;
     }
 }
 

@@ -31,7 +31,7 @@ typedef struct {
     atomic_bool    late[FAKE_OPS];  /* the same, but the store is asked first: only the reply waits */
     atomic_bool    echo;          /* the feed tells of puts */
 
-    /* Given out instead of what is there; a reference of the fake's. */
+    /* Given out instead of what is there, and as the nearest of all; a reference of the fake's. */
     _Atomic(sc_entry *) lie;
 
     /* What was seen. */

@@ -245,6 +245,98 @@ static void an_entry_read_before_its_invalidation_does_not_come_back(void **stat
     }
 }
 
+static void add_odd(rig *r)
+{
+    ask a;
+    ask_init(&a, r, "odd");
+    sc_entry_fields fields = {.id = rig_key(r, "odd"),
+                              .scope = sc_scope_digest(&a.request.question.scope),
+                              .tenant = SC_STR("t"),
+                              .version = 3,
+                              .expires = {INT64_MAX},
+                              .answer = SC_STR("odd answer")};
+    sc_entry       *entry = sc_entry_make(&fields);
+    fake_store_add(&r->store, entry, NULL);
+    sc_entry_unref(entry);
+}
+
+/* The flight has read, the reply is on its way; the invalidation returns; then somebody asks, and
+ * joins the flight. What was about something else costs another look, and no LLM call. */
+static void who_asks_after_an_invalidation_is_not_served_what_was_read_before(void **state)
+{
+    (void)state;
+    enum { BY_KEY, BY_MEANING, VERIFIED_KEY, VERIFIED, WAYS };
+    static const fake_store_op ops[WAYS] = {FAKE_GET, FAKE_SEARCH, FAKE_VERIFY, FAKE_VERIFY};
+    static const char *const   prompts[WAYS] = {"odd", "near it", "it", "near it"};
+    for (int way = 0; way < WAYS * 2; way++) {
+        rig                 r;
+        ask                 before, after;
+        removal             rm;
+        bool                concerned = way < WAYS;
+        int                 kind = way % WAYS;
+        sc_pipeline_options options = rig_options();
+        options.verify = kind >= VERIFIED_KEY ? SC_VERIFY_ALWAYS : SC_VERIFY_FEED;
+        rig_open(&r, &options);
+        fake_embed_put(&r.embed, "near it", "it", 0.05F);
+        fake_embed_put_note(&r.embed, "odd", SC_EMBED_TRUNCATED);
+        rig_teach(&r, "it");
+        if (kind <= BY_MEANING)
+            sc_warm_clear(r.warm);
+        if (kind == BY_KEY) /* by nothing else, and while the text is embedded */
+            add_odd(&r);
+        atomic_store(&r.embed.hold, kind == BY_KEY);
+        atomic_store(&r.store.late[ops[kind]], true);
+        ask_init(&before, &r, prompts[kind]);
+        ask_init(&after, &r, prompts[kind]);
+        ask_go(&before);
+        EVENTUALLY(atomic_load(&r.store.held_count) == 1);
+        sc_store_filter filter = {.tenant = concerned ? SC_STR("t") : SC_STR("u")};
+        begin(&rm, &r, &filter, false);
+        assert_int_equal(end(&rm), !concerned ? 0 : kind == BY_KEY ? 2 : 1);
+        ask_go(&after);
+        atomic_store(&r.store.late[ops[kind]], false);
+        fake_store_let_go(&r.store);
+        fake_embed_let_go(&r.embed);
+        ask_wait(&before);
+        ask_outcome outcome = ask_outcome_of(&after);
+        if (concerned) {
+            assert_int_equal(atomic_load(&r.llm.asked), 2);
+            assert_int_equal(outcome.source, SC_SOURCE_JOINED);
+        } else {
+            assert_int_equal(atomic_load(&r.llm.asked), 1);
+            assert_string_equal(outcome.text,
+                                kind == BY_KEY ? "odd answer" : "answer to [it] by [m] told [s]");
+        }
+        ask_end(&before);
+        rig_close(&r);
+    }
+}
+
+/* The put travels on another road than the search for what to remove. */
+static void an_invalidation_waits_for_what_is_being_written(void **state)
+{
+    (void)state;
+    rig     r;
+    removal rm;
+    rig_open(&r, NULL);
+    atomic_store(&r.store.hold[FAKE_PUT], true);
+    ask a;
+    ask_init(&a, &r, "q");
+    ask_go(&a);
+    ask_wait(&a);
+    assert_true(a.request.answer.stored);
+    EVENTUALLY(atomic_load(&r.store.held_count) == 1);
+    begin(&rm, &r, &everything, false);
+    assert_int_equal(atomic_load(&rm.finished), 0);
+    assert_int_equal(atomic_load(&r.store.calls[FAKE_INVALIDATE]), 0);
+    fake_store_let_go(&r.store);
+    assert_int_equal(end(&rm), 1);
+    assert_int_equal(fake_store_documents(&r.store), 0);
+    ask_end(&a);
+    assert_int_equal(ask_once_as(&r, "q", SC_MODE_ONLY_IF_CACHED).status, SC_NOT_FOUND);
+    rig_close(&r);
+}
+
 /* ---- many threads --------------------------------------------------------------------------------- */
 
 enum { KEYS = 4, TEACHERS = 4, ROUNDS = 1500 };
@@ -312,6 +404,8 @@ int main(void)
         cmocka_unit_test(by_meaning_the_prompt_is_embedded_first),
         cmocka_unit_test(an_answer_that_was_thought_of_before_an_invalidation_is_not_kept),
         cmocka_unit_test(an_entry_read_before_its_invalidation_does_not_come_back),
+        cmocka_unit_test(who_asks_after_an_invalidation_is_not_served_what_was_read_before),
+        cmocka_unit_test(an_invalidation_waits_for_what_is_being_written),
         cmocka_unit_test(under_many_threads_nothing_invalidated_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

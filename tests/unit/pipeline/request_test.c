@@ -193,6 +193,7 @@ static void who_leaves_alone_ends_at_once_and_so_does_the_work(void **state)
         stop_at(&r, where, true);
         ask_go(&a);
         EVENTUALLY(stopped_at(&r, where));
+        unsigned searched = atomic_load(&r.store.calls[FAKE_SEARCH]);
         assert_false(ask_is_finished(&a));
         sc_request_cancel(&a.request);
         check_cancelled(&a);
@@ -201,6 +202,7 @@ static void who_leaves_alone_ends_at_once_and_so_does_the_work(void **state)
         go_on(&r);
         ask_end(&a);
         EVENTUALLY(sc_pipeline_flights(r.pipeline) == 0);
+        assert_int_equal(atomic_load(&r.store.calls[FAKE_SEARCH]), searched);
         assert_int_equal(atomic_load(&r.llm.asked), asked + (where == AT_ASK));
         assert_int_equal(atomic_load(&r.llm.cancelled), where == AT_ASK);
         const sc_pipeline_metrics *m = sc_pipeline_metrics_of(r.pipeline);
@@ -264,6 +266,36 @@ static void the_last_to_leave_cancels_the_llm(void **state)
     /* The question is free again. */
     atomic_store(&r.llm.hold, false);
     assert_int_equal(ask_once(&r, "q").source, SC_SOURCE_LLM);
+    rig_close(&r);
+}
+
+static ask *leaving;
+static void (*ask_llm)(sc_llm *llm, sc_llm_call *call);
+
+static void ask_and_leave(sc_llm *llm, sc_llm_call *call)
+{
+    ask_llm(llm, call);
+    sc_request_cancel(&leaving->request);
+}
+
+/* The call is on its way, and nobody could cancel it yet. */
+static void who_leaves_while_the_llm_is_being_asked_cancels_it_too(void **state)
+{
+    (void)state;
+    rig r;
+    ask a;
+    rig_open(&r, NULL);
+    atomic_store(&r.llm.hold, true);
+    ask_llm = r.llm.base.ask;
+    r.llm.base.ask = ask_and_leave;
+    leaving = &a;
+    ask_init(&a, &r, "q");
+    ask_go(&a);
+    ask_wait(&a);
+    check_cancelled(&a);
+    ask_end(&a);
+    assert_int_equal(atomic_load(&r.llm.asked), 1);
+    assert_int_equal(atomic_load(&r.llm.cancelled), 1);
     rig_close(&r);
 }
 
@@ -398,11 +430,39 @@ static void what_a_lying_store_gives_is_looked_at_once_more(void **state)
         sc_entry_unref(known);
         r.feed.put(r.feed.context, lie, NULL);
         outcome = ask_once(&r, "q");
+        assert_int_equal(outcome.status, SC_OK);
         assert_string_equal(outcome.text, "answer to [q] by [m] told [s]");
-        assert_int_equal(outcome.source, SC_SOURCE_LLM);
         sc_entry_unref(mine);
         rig_close(&r);
     }
+}
+
+/* What was refused is not shown either, and does not hide what may be served. */
+static void a_foreign_candidate_neither_shows_nor_hides_another(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, NULL);
+    fake_embed_put(&r.embed, "near it", "it", 0.05F);
+    rig_teach(&r, "it");
+    sc_warm_clear(r.warm);
+    sc_digest some = rig_key(&r, "some other");
+    atomic_store(&r.store.lie, foreign_entry(&some, sc_sha256("x", 1), 0));
+    ask a;
+    ask_init(&a, &r, "near it");
+    ask_go(&a);
+    ask_wait(&a);
+    assert_int_equal(a.request.answer.source, SC_SOURCE_REDIS);
+    assert_string_equal(a.request.answer.nearest.entry->f.canonical.ptr, "it");
+    ask_end(&a);
+    ask_init(&a, &r, "far away");
+    ask_go(&a);
+    ask_wait(&a);
+    assert_int_equal(a.request.answer.source, SC_SOURCE_LLM);
+    assert_int_equal(a.request.answer.reason, SC_REASON_TOO_FAR);
+    assert_string_equal(a.request.answer.nearest.entry->f.canonical.ptr, "it");
+    ask_end(&a);
+    rig_close(&r);
 }
 
 /* The right scope, but another question's entry under this question's key. */
@@ -432,10 +492,12 @@ int main(void)
         cmocka_unit_test(who_leaves_alone_ends_at_once_and_so_does_the_work),
         cmocka_unit_test(who_leaves_others_behind_harms_nobody),
         cmocka_unit_test(the_last_to_leave_cancels_the_llm),
+        cmocka_unit_test(who_leaves_while_the_llm_is_being_asked_cancels_it_too),
         cmocka_unit_test(who_left_before_asking_is_not_answered),
         cmocka_unit_test(leaving_after_the_answer_changes_nothing),
         cmocka_unit_test(no_scope_is_ever_served_anothers_answer),
         cmocka_unit_test(what_a_lying_store_gives_is_looked_at_once_more),
+        cmocka_unit_test(a_foreign_candidate_neither_shows_nor_hides_another),
         cmocka_unit_test(an_entry_under_the_wrong_key_is_not_served_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,7 +292,9 @@ static void another_number_is_another_question(void **state)
     (void)state;
     rig r;
     rig_open(&r, NULL);
+    fake_embed_put(&r.embed, "how is order", "status of order", 0.05F);
     rig_teach(&r, "Status of order 1234567?");
+    assert_int_equal(ask_once(&r, "How is order 1234567?").source, SC_SOURCE_WARM);
     ask a;
     start_at(&a, &r, "Status of order 7654321?", 2);
     ask_wait(&a);
