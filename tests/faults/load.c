@@ -47,7 +47,9 @@ static void note(sc_load *load, const sc_ask_response *response, const sc_outcom
         seen->failed++;
         seen->new_failed += is_new;
         seen->by_status[outcome->status]++;
-        snprintf(seen->last_error, sizeof seen->last_error, "%s", outcome->text);
+        seen->with_cause += load->options.cause != NULL && strstr(outcome->text, load->options.cause) != NULL;
+        if (seen->failed == 1)
+            snprintf(seen->first_error, sizeof seen->first_error, "%s", outcome->text);
     } else {
         seen->answered++;
         seen->wrong += strstr(response->answer, prompt) == NULL;
@@ -161,8 +163,8 @@ sc_load_figures sc_load_stop(sc_load *load, const char *name)
                   "stale %lu, sent again %lu; slowest %lu ms%s%s\n",
                   name, seen.sent, seen.answered, seen.failed, seen.wrong,
                   seen.sent - seen.answered - seen.failed, seen.hits, seen.asked, seen.stale,
-                  seen.retries, seen.slowest_us / 1000, seen.failed == 0 ? "" : "; last failure: ",
-                  seen.last_error);
+                  seen.retries, seen.slowest_us / 1000, seen.failed == 0 ? "" : "; first failure: ",
+                  seen.first_error);
     pthread_mutex_destroy(&load->lock);
     free(load);
     return seen;

@@ -16,6 +16,7 @@ typedef struct {
     unsigned callers;     /* 0: 8 */
     unsigned pause_us;    /* of each caller between two questions; 0: 1000 */
     bool     retry;       /* a call that failed for the connection's sake is sent once more, up to 50 times */
+    const char *cause; /* part of a failure's text that is counted; NULL: none */
     int64_t  stale_seconds; /* stale_if_error_seconds of every question */
 } sc_load_options;
 
@@ -24,7 +25,8 @@ typedef struct {
     unsigned long by_status[SC_STATUS_COUNT]; /* of the failed */
     unsigned long slowest_us;                 /* of the answered and the failed */
     unsigned long new_sent, new_failed;       /* of those, questions never asked before */
-    char          last_error[SC_ERROR_TEXT_BYTES];
+    unsigned long with_cause;
+    char          first_error[SC_ERROR_TEXT_BYTES];
 } sc_load_figures;
 
 typedef struct sc_load sc_load;
