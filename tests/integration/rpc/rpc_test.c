@@ -513,20 +513,59 @@ enum { LOOPERS = 32, LOOP_CLIENTS = 4 };
 
 typedef struct {
     sc_client_call *call;
-    _Atomic int    *running;
-    int             answered, last_code;
+    _Atomic int    *running, *reached; /* callers that go on; that had an answer */
+    int             answered, cancelled, last_code;
 } looper;
+
+static void looper_counts(looper *l)
+{
+    l->last_code = sc_client_call_reply(l->call)->code;
+    if (l->last_code == OK && l->answered++ == 0)
+        atomic_fetch_add(l->reached, 1);
+    l->cancelled += l->last_code == CANCELLED;
+}
 
 static void looper_done(sc_client_call *call, void *context)
 {
     looper *l = context;
-    l->last_code = sc_client_call_reply(call)->code;
+    looper_counts(l);
     if (l->last_code == OK) {
-        l->answered++;
         sc_client_call_start(call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000), false);
         return;
     }
     atomic_fetch_sub(l->running, 1);
+}
+
+/* All callers on their connections, in a loop, and each with an answer before this returns: one that
+ * waits for its first connection would wait for it until its deadline. */
+static void loopers_start(fixture *f, sc_client **clients, looper *loopers, _Atomic int *running,
+                          void (*done)(sc_client_call *call, void *context))
+{
+    static _Atomic int reached;
+    atomic_store(&reached, 0);
+    for (int i = 0; i < LOOP_CLIENTS; i++) {
+        sc_error          error = {0};
+        sc_client_options to = {.target = f->target};
+        assert_int_equal(sc_client_open(&to, &clients[i], &error), SC_OK);
+    }
+    for (int i = 0; i < LOOPERS; i++) {
+        loopers[i] = (looper){.running = running, .reached = &reached};
+        assert_int_equal(sc_client_call_open(clients[i % LOOP_CLIENTS], "/t.T/Echo", done,
+                                             &loopers[i], &loopers[i].call),
+                         SC_OK);
+    }
+    for (int i = 0; i < LOOPERS; i++)
+        sc_client_call_start(loopers[i].call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000),
+                             true);
+    assert_true(soon(&reached, LOOPERS));
+}
+
+static void loopers_end(sc_client **clients, looper *loopers)
+{
+    for (int i = 0; i < LOOP_CLIENTS; i++)
+        sc_client_close(clients[i]);
+    for (int i = 0; i < LOOPERS; i++)
+        sc_client_call_close(loopers[i].call);
 }
 
 /* Each caller asks until it is told to go elsewhere. CANCELLED would not tell it that, nor whether
@@ -535,32 +574,15 @@ static void stop_under_load_sends_every_caller_elsewhere(void **state)
 {
     fixture    *f = server_up(&defaults);
     sc_client  *clients[LOOP_CLIENTS];
-    looper      loopers[LOOPERS] = {0};
+    looper      loopers[LOOPERS];
     _Atomic int running = LOOPERS;
     (void)state;
-    for (int i = 0; i < LOOP_CLIENTS; i++) {
-        sc_error          error = {0};
-        sc_client_options to = {.target = f->target};
-        assert_int_equal(sc_client_open(&to, &clients[i], &error), SC_OK);
-    }
-    for (int i = 0; i < LOOPERS; i++) {
-        loopers[i].running = &running;
-        assert_int_equal(sc_client_call_open(clients[i % LOOP_CLIENTS], "/t.T/Echo", looper_done,
-                                             &loopers[i], &loopers[i].call),
-                         SC_OK);
-        sc_client_call_start(loopers[i].call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000),
-                             true);
-    }
-    pause_ms(100);
+    loopers_start(f, clients, loopers, &running, looper_done);
     assert_int_equal(sc_rpc_stop(f->rpc), SC_OK);
     assert_true(soon(&running, 0));
-    for (int i = 0; i < LOOP_CLIENTS; i++)
-        sc_client_close(clients[i]);
-    for (int i = 0; i < LOOPERS; i++) {
-        assert_true(loopers[i].answered > 0);
+    for (int i = 0; i < LOOPERS; i++)
         assert_int_equal(loopers[i].last_code, UNAVAILABLE);
-        sc_client_call_close(loopers[i].call);
-    }
+    loopers_end(clients, loopers);
     server_down(f);
 }
 
@@ -569,8 +591,7 @@ static void stop_under_load_sends_every_caller_elsewhere(void **state)
 static void looper_insists(sc_client_call *call, void *context)
 {
     looper *l = context;
-    l->last_code = sc_client_call_reply(call)->code;
-    l->answered += l->last_code == CANCELLED;
+    looper_counts(l);
     if (atomic_load(l->running) > 0) {
         if (l->last_code != OK)
             pause_ms(1);
@@ -584,32 +605,16 @@ static void stop_cancels_nobody_who_insists(void **state)
     for (int round = 0; round < 5; round++) {
         fixture    *f = server_up(&defaults);
         sc_client  *clients[LOOP_CLIENTS];
-        looper      loopers[LOOPERS] = {0};
+        looper      loopers[LOOPERS];
         _Atomic int running = 1;
         int         cancelled = 0;
-        for (int i = 0; i < LOOP_CLIENTS; i++) {
-            sc_error          error = {0};
-            sc_client_options to = {.target = f->target};
-            assert_int_equal(sc_client_open(&to, &clients[i], &error), SC_OK);
-        }
-        for (int i = 0; i < LOOPERS; i++) {
-            loopers[i].running = &running;
-            assert_int_equal(sc_client_call_open(clients[i % LOOP_CLIENTS], "/t.T/Echo",
-                                                 looper_insists, &loopers[i], &loopers[i].call),
-                             SC_OK);
-            sc_client_call_start(loopers[i].call, SC_STR("q"), sc_instant_after_ms(sc_now(), 20000),
-                                 true);
-        }
-        pause_ms(50);
+        loopers_start(f, clients, loopers, &running, looper_insists);
         assert_int_equal(sc_rpc_stop(f->rpc), SC_OK);
         pause_ms(50);
         atomic_store(&running, 0);
-        for (int i = 0; i < LOOP_CLIENTS; i++)
-            sc_client_close(clients[i]);
-        for (int i = 0; i < LOOPERS; i++) {
-            cancelled += loopers[i].answered;
-            sc_client_call_close(loopers[i].call);
-        }
+        loopers_end(clients, loopers);
+        for (int i = 0; i < LOOPERS; i++)
+            cancelled += loopers[i].cancelled;
         assert_int_equal(cancelled, 0);
         server_down(f);
     }
