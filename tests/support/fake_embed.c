@@ -105,9 +105,7 @@ static void submit(sc_embed_provider *provider, sc_embed_job *job)
         complete(fake, job);
         return;
     }
-    held_job *held = calloc(1, sizeof *held);
-    if (held == NULL)
-        abort();
+    held_job *held = later_alloc(sizeof *held);
     *held = (held_job){.fake = fake, .job = job};
     if (!atomic_load(&fake->hold)) {
         later_post(fake->clock, sc_random_between(0, delay_us), complete_later, held);

@@ -34,9 +34,12 @@ static void put_text(char *to, size_t room, const char *text)
 static void finish(fake_llm *fake, sc_llm_call *call, sc_status status)
 {
     const char *text = atomic_load(&fake->text), *reason = atomic_load(&fake->finish_reason);
-    call->status = status;
     if (status == SC_OK) {
         call->answer = text == NULL ? name_question(call) : sc_blob_make(sc_str_of(text));
+        status = call->answer == NULL ? SC_NO_MEMORY : SC_OK;
+    }
+    call->status = status;
+    if (status == SC_OK) {
         put_text(call->finish_reason, sizeof call->finish_reason,
                  chance(atomic_load(&fake->bad_rate)) ? "length" : reason == NULL ? "stop" : reason);
         put_text(call->answered_by, sizeof call->answered_by, "fake-llm");
@@ -90,9 +93,7 @@ static void ask(sc_llm *llm, sc_llm_call *call)
         finish(fake, call, outcome(fake));
         return;
     }
-    waiting *w = calloc(1, sizeof *w);
-    if (w == NULL)
-        abort();
+    waiting *w = later_alloc(sizeof *w);
     *w = (waiting){.fake = fake, .call = call};
     pthread_mutex_lock(&fake->lock);
     sc_list_push_back(&fake->waiting, &w->link);

@@ -115,9 +115,7 @@ static void go(void *argument)
 static void handle(sc_store *store, sc_store_call *call, fake_store_op op)
 {
     fake_store *fake = SC_CONTAINER(store, fake_store, base);
-    flying     *f = calloc(1, sizeof *f);
-    if (f == NULL)
-        abort();
+    flying     *f = later_alloc(sizeof *f);
     *f = (flying){.fake = fake, .call = call, .op = op, .done = call->done};
     atomic_fetch_add(&fake->calls[op], 1);
     int delay_us = atomic_load(&fake->delay_us);

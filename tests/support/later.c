@@ -57,6 +57,16 @@ static void *work(void *argument)
     return NULL;
 }
 
+void *later_alloc(size_t bytes)
+{
+    for (int tries = 0; tries < 3; tries++) {
+        void *memory = calloc(1, bytes);
+        if (memory != NULL)
+            return memory;
+    }
+    abort();
+}
+
 later *later_open(unsigned threads)
 {
     later *of = calloc(1, sizeof *of);
@@ -92,9 +102,7 @@ void later_close(later *of)
 
 void later_post(later *of, int64_t delay_us, void (*run)(void *argument), void *argument)
 {
-    job *j = calloc(1, sizeof *j);
-    if (j == NULL)
-        abort();
+    job *j = later_alloc(sizeof *j);
     *j = (job){.at_ns = sc_now().ns + delay_us * 1000, .run = run, .argument = argument};
     pthread_mutex_lock(&of->lock);
     sc_link *after = of->jobs.prev;
