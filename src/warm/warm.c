@@ -603,6 +603,18 @@ static void drop_foreign(const sc_digest *scope_id, sc_warm_query *query)
     }
 }
 
+size_t sc_warm_rows(sc_warm *warm, const sc_digest *scope_id)
+{
+    scope *s = scope_find(warm, scope_id);
+    if (s == NULL)
+        return 0;
+    pthread_rwlock_rdlock(&s->lock);
+    size_t rows = s->matrix.rows_used;
+    pthread_rwlock_unlock(&s->lock);
+    scope_unref(s);
+    return rows;
+}
+
 void sc_warm_search(sc_warm *warm, const sc_digest *scope_id, sc_wall now, sc_warm_query *queries,
                     size_t count)
 {

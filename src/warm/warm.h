@@ -73,6 +73,9 @@ typedef struct {
 void sc_warm_search(sc_warm *warm, const sc_digest *scope, sc_wall now, sc_warm_query *queries,
                     size_t count);
 
+/* Rows that a search of that scope would pass over. */
+size_t sc_warm_rows(sc_warm *warm, const sc_digest *scope);
+
 /* Marks an entry that was served as most recently used. */
 void sc_warm_used(sc_warm *warm, const sc_digest *id, sc_wall now);
 

@@ -138,6 +138,24 @@ static void an_entry_without_vector_is_found_by_key_only(void **state)
     sc_warm_close(warm);
 }
 
+/* Whoever asks would search a large scope on a thread that must not be held up. */
+static void rows_of_a_scope_are_counted_as_they_come_and_go(void **state)
+{
+    (void)state;
+    sc_warm  *warm = open_warm(1 << 20);
+    sc_digest mine = sc_test_digest("scope", 1), other = sc_test_digest("scope", 2);
+    put(warm, 1, 1);
+    put(warm, 2, 1);
+    put(warm, 3, 2);
+    assert_int_equal(sc_warm_rows(warm, &mine), 2);
+    assert_true(take(warm, 2, 0));
+    assert_int_equal(sc_warm_rows(warm, &mine), 1);
+    assert_int_equal(sc_warm_rows(warm, &other), 1);
+    sc_warm_clear(warm);
+    assert_int_equal(sc_warm_rows(warm, &mine), 0);
+    sc_warm_close(warm);
+}
+
 /* A hit in a reply on its way out must survive everything that happens to the set. */
 static void hits_outlive_the_set(void **state)
 {
@@ -693,6 +711,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_entry_is_found_by_key_and_by_meaning),
         cmocka_unit_test(an_entry_without_vector_is_found_by_key_only),
+        cmocka_unit_test(rows_of_a_scope_are_counted_as_they_come_and_go),
         cmocka_unit_test(hits_outlive_the_set),
         cmocka_unit_test(a_newer_entry_replaces_the_one_of_its_key),
         cmocka_unit_test(a_replacement_without_vector_takes_the_row_away),
