@@ -63,6 +63,10 @@ static void put_requests(table *t, const sc_pipeline_metrics *metrics)
     }
     count(t, "semcache_stale_answers_total", total(&metrics->stale_served),
           "Expired answers served because the LLM failed.");
+    count(t, "semcache_quota_evicted_total", total(&metrics->quota_evicted),
+          "Entries that made room for others of their tenant.");
+    count(t, "semcache_quota_refused_total", total(&metrics->quota_refused),
+          "Answers not kept because they exceed their tenant's bytes alone.");
     count(t, "semcache_tokens_saved_total", total(&metrics->tokens_saved),
           "Tokens not spent, because the answer came from the cache.");
     count(t, "semcache_tokens_spent_total", total(&metrics->tokens_spent),

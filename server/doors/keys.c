@@ -74,6 +74,15 @@ static bool number_read(sc_str word, double max, double *out)
     return *end == '\0' && isfinite(*out) && *out <= max;
 }
 
+/* A whole one, 1 to max; 0 when it is none. max is exact in a double. */
+static bool count_read(sc_str word, double max, uint64_t *out)
+{
+    double value;
+    bool   ok = number_read(word, max, &value) && value >= 1 && value == floor(value);
+    *out = ok ? (uint64_t)value : 0;
+    return ok;
+}
+
 /* ---- rows ---- */
 
 static sc_status row_room(void **rows, size_t count, size_t size, size_t max)
@@ -102,7 +111,7 @@ static bool tenant_find(const sc_keys *keys, sc_str name, uint32_t *at)
 static bool limit_read(sc_str word, sc_tenant_limits *limits)
 {
     const char *equals = memchr(word.ptr, '=', word.len);
-    double      value;
+    uint64_t    count;
     if (equals == NULL)
         return false;
     sc_str name = {word.ptr, (size_t)(equals - word.ptr)};
@@ -114,15 +123,19 @@ static bool limit_read(sc_str word, sc_tenant_limits *limits)
     if (is(name, "max_distance"))
         return number_read(text, 2, &limits->distance_max);
     if (is(name, "inflight")) {
-        bool ok = number_read(text, 1e6, &value) && value >= 1 && value == floor(value);
-        limits->inflight_max = ok ? (uint32_t)value : 0;
+        bool ok = count_read(text, 1e6, &count);
+        limits->inflight_max = (uint32_t)count;
         return ok;
     }
     if (is(name, "ttl_seconds")) {
-        bool ok = number_read(text, 31536000, &value) && value >= 1 && value == floor(value);
-        limits->ttl_seconds_max = ok ? (int64_t)value : 0;
+        bool ok = count_read(text, 31536000, &count);
+        limits->ttl_seconds_max = (int64_t)count;
         return ok;
     }
+    if (is(name, "entries"))
+        return count_read(text, 1e9, &limits->entries_max);
+    if (is(name, "bytes"))
+        return count_read(text, 1e15, &limits->bytes_max);
     return false;
 }
 
@@ -140,7 +153,7 @@ static sc_status tenant_line(parser *p)
     for (size_t i = 2; i < p->words_count; i++)
         if (!limit_read(p->words[i], &row.limits))
             return bad(p, "tenant: a limit is not one of rate burst inflight ttl_seconds "
-                          "max_distance, or out of range");
+                          "max_distance entries bytes, or out of range");
     if (row.limits.burst == 0)
         row.limits.burst = row.limits.rate > 1 ? row.limits.rate : 1;
     void     *rows = keys->tenants;

@@ -2,6 +2,7 @@
  *
  *   # comment
  *   tenant acme rate=100 burst=200 inflight=50 ttl_seconds=86400 max_distance=0.2
+ *   tenant shop entries=100000 bytes=1000000000
  *   key    acme 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 answer,store,stats
  *   san    acme spiffe://corp.example/shop answer
  *
@@ -40,6 +41,8 @@ typedef struct {
     uint32_t inflight_max; /* 0: unlimited */
     int64_t  ttl_seconds_max; /* 0: the server's */
     double   distance_max; /* the loosest threshold; 2: any */
+    uint64_t entries_max;  /* kept in the store; 0: unlimited */
+    uint64_t bytes_max;    /* of those, with their vectors, as memory holds them; 0: unlimited */
 } sc_tenant_limits;
 
 typedef struct {

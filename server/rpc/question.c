@@ -288,6 +288,7 @@ sc_status sc_question_from(const sc_service *service, const Semcache__V1__Answer
                              ? message->stale_if_error_seconds
                              : 0,
         .mode = (sc_cache_mode)message->cache_mode,
+        .quota = {.entries_max = pass->limits.entries_max, .bytes_max = pass->limits.bytes_max},
     };
     sc_status status = bound(&pass->limits, message, question, error);
     if (status == SC_OK)

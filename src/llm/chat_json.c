@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "src/text/json.h"
+#include "src/text/utf8.h"
 
 void sc_chat_reply_init(sc_chat_reply *reply, size_t answer_bytes_max)
 {
@@ -111,7 +112,7 @@ static void copy_text(const json_t *object, const char *name, char *out, size_t 
 {
     const char *text = json_string_value(json_object_get(object, name));
     if (text != NULL)
-        snprintf(out, room, "%s", text);
+        snprintf(out, room, "%.*s", (int)sc_utf8_prefix(sc_str_of(text), room - 1), text);
 }
 
 static uint32_t read_count(const json_t *usage, const char *name)

@@ -5,7 +5,9 @@
 /* Removing one entry: memory first, so that no hit is served between the two. */
 static void removing(void *context, const sc_digest *id)
 {
-    sc_pipeline_forget(context, id);
+    sc_pipeline *pipeline = context;
+    sc_quota_forget(pipeline->quota, id);
+    sc_pipeline_forget(pipeline, id);
 }
 
 /* ---- what memory has and the store may not know yet --------------------------------------- */

@@ -37,6 +37,8 @@ typedef struct {
     sc_counter llm_calls;
     sc_counter llm_failures;
     sc_counter stale_served;
+    sc_counter quota_evicted; /* entries that made room for others of their tenant */
+    sc_counter quota_refused; /* answers not kept: larger than the tenant's whole share */
 } sc_pipeline_metrics;
 
 SC_MUST_CHECK sc_status sc_pipeline_metrics_open(sc_pipeline_metrics **out);

@@ -73,6 +73,8 @@ sc_status sc_pipeline_open(const sc_pipeline_options *options, const sc_pipeline
         status = sc_gather_open(parts->warm, workers, &pipeline->gather);
     if (status == SC_OK)
         status = sc_pipeline_metrics_open(&pipeline->metrics);
+    if (status == SC_OK)
+        status = sc_quota_open(&pipeline->quota);
     if (status != SC_OK) {
         sc_pipeline_close(pipeline);
         return status;
@@ -87,6 +89,7 @@ void sc_pipeline_close(sc_pipeline *pipeline)
         return;
     sc_gather_close(pipeline->gather);
     sc_flights_close(pipeline->flights);
+    sc_quota_close(pipeline->quota);
     sc_pipeline_metrics_close(pipeline->metrics);
     pthread_mutex_destroy(&pipeline->keeping);
     free(pipeline);
@@ -111,6 +114,7 @@ sc_trust_state sc_pipeline_trust(sc_pipeline *pipeline)
 
 static void feed_put(void *context, sc_entry *entry, const float *vector)
 {
+    sc_room_note(context, entry, vector);
     sc_pipeline_learn(context, entry, vector);
 }
 
@@ -118,15 +122,19 @@ static void feed_put(void *context, sc_entry *entry, const float *vector)
  * callers who prefer an expired answer to none, too: its time is over, or somebody invalidated it. */
 static void feed_removed(void *context, const sc_digest *id)
 {
-    sc_pipeline_forget(context, id);
+    sc_pipeline *pipeline = context;
+    sc_quota_forget(pipeline->quota, id);
+    sc_pipeline_forget(pipeline, id);
 }
 
 /* Somebody emptied the store: what the LLM is being asked meanwhile is of the time before. */
 static void feed_cleared(void *context)
 {
-    sc_pipeline_invalidation_begins(context);
-    sc_pipeline_forget_all(context);
-    sc_pipeline_invalidation_ends(context);
+    sc_pipeline *pipeline = context;
+    sc_quota_forget_all(pipeline->quota);
+    sc_pipeline_invalidation_begins(pipeline);
+    sc_pipeline_forget_all(pipeline);
+    sc_pipeline_invalidation_ends(pipeline);
 }
 
 /* Only the first loss counts: news of the same loss must not prolong what is served unverified. */

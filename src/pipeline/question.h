@@ -7,6 +7,7 @@
 #include "src/base/status.h"
 #include "src/base/str.h"
 #include "src/entry/entry.h"
+#include "src/pipeline/quota.h"
 #include "src/prompt/scope.h"
 
 typedef enum {
@@ -31,6 +32,8 @@ typedef struct {
     const sc_str *tags;          /* [tags_count] */
     size_t        tags_count;
     sc_cache_mode mode;
+
+    sc_quota_limits quota; /* of the tenant, for what the store keeps */
 } sc_question;
 
 enum {

@@ -789,7 +789,9 @@ static void keep_unless_invalidated(sc_work *work, sc_entry *entry)
     if (!sc_pipeline_put_begins(work->pipeline, work->epoch))
         return;
     work->kept = sc_entry_ref(entry);
+    sc_room_note(work->pipeline, entry, vector_of(work));
     sc_pipeline_learn(work->pipeline, entry, vector_of(work));
+    sc_room_make(work->pipeline, entry->f.tenant, &work->keeper->question.quota, &entry->f.id);
     put_start(work);
 }
 
@@ -802,7 +804,8 @@ static outcome keep(sc_work *work)
     if (entry == NULL)
         return STEP_NEXT;
     atomic_store(&entry->verified_ns, sc_now().ns);
-    keep_unless_invalidated(work, entry);
+    if (sc_room_suffices(work->pipeline, &work->keeper->question.quota, entry, vector_of(work)))
+        keep_unless_invalidated(work, entry);
     sc_entry_unref(entry);
     return STEP_NEXT;
 }

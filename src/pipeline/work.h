@@ -75,6 +75,7 @@ struct sc_pipeline {
     sc_gather          *gather;
     uint32_t            dim;
     sc_pipeline_metrics *metrics;
+    sc_quota            *quota;
 
     /* Any thread. */
     atomic_bool          feed_live;
@@ -120,6 +121,20 @@ void sc_pipeline_forget_all(sc_pipeline *pipeline);
 
 /* Memory is told of what was read from the store some time ago, when changes_of its id were seen. */
 void sc_pipeline_recall(sc_pipeline *pipeline, sc_entry *entry, const float *vector, uint32_t seen);
+
+/* ---- a tenant's share of the store; in room.c ---- */
+
+/* The store has this entry, or is about to. */
+void sc_room_note(sc_pipeline *pipeline, const sc_entry *entry, const float *vector);
+
+/* False, and counted: the tenant could not hold this one even alone. */
+bool sc_room_suffices(sc_pipeline *pipeline, const sc_quota_limits *limits, const sc_entry *entry,
+                      const float *vector);
+
+/* Removes the oldest entries of a tenant that is beyond its limits, from memory and store, but not
+ * `keep`, which has been noted. Waits for nothing. */
+void sc_room_make(sc_pipeline *pipeline, sc_str tenant, const sc_quota_limits *limits,
+                  const sc_digest *keep);
 
 /* For sc_flights_options. */
 sc_flight *sc_work_make(void *pipeline, sc_waiter *first);

@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(isfinite(limits->rate) && limits->rate >= 0 && limits->burst >= 1);
         assert(limits->distance_max >= 0 && limits->distance_max <= 2);
         assert(limits->ttl_seconds_max >= 0);
+        assert(limits->entries_max <= 1000000000 && limits->bytes_max <= 1000000000000000);
     }
     for (size_t i = 0; i < keys.keys_count; i++) {
         assert(keys.keys[i].tenant < keys.tenants_count);

@@ -9,7 +9,7 @@
 #include "src/base/random.h"
 #include "tests/support/world.h"
 
-enum { TENANTS = 4, QUESTIONS = 12, REQUESTS = 4000 };
+enum { TENANTS = 4, QUESTIONS = 12, REQUESTS = 4000, SHARE = 5 };
 
 typedef struct {
     sc_world  world;
@@ -18,6 +18,7 @@ typedef struct {
     sc_asker *operator;         /* with every right */
     sc_asker *reader;           /* answer only */
     sc_asker *stranger;         /* a key that nobody has */
+    sc_asker *crowded[2];       /* at both servers; its tenant may hold SHARE entries */
 } town;
 
 static void put_key(FILE *file, const char *tenant, const char *key, const char *rights)
@@ -40,6 +41,8 @@ static void write_keys(const town *here)
         put_key(file, tenant, key, "answer,store,invalidate,stats");
     }
     put_key(file, "tenant0", "key-of-reader", "answer");
+    fprintf(file, "tenant crowded entries=%d bytes=100000\n", SHARE);
+    put_key(file, "crowded", "key-of-crowded", "answer,store,invalidate");
     fprintf(file, "tenant house\n");
     put_key(file, "house", "key-of-operator", "all");
     fclose(file);
@@ -56,7 +59,7 @@ static int set_up(void **state)
     write_keys(&here);
     snprintf(variable, sizeof variable, "API_KEYS_FILE=%s", here.keys_path);
     *state = &here;
-    sc_world_open(&here.world, 1, (const char *const[]){variable, NULL});
+    sc_world_open(&here.world, 2, (const char *const[]){variable, NULL});
     if (here.world.redis == NULL)
         return 0;
     const char *target = sc_test_server_target(here.world.servers[0]);
@@ -68,6 +71,9 @@ static int set_up(void **state)
     here.operator = sc_asker_open_as(target, "key-of-operator");
     here.reader = sc_asker_open_as(target, "key-of-reader");
     here.stranger = sc_asker_open_as(target, "key-of-nobody");
+    for (size_t i = 0; i < 2; i++)
+        here.crowded[i] =
+            sc_asker_open_as(sc_test_server_target(here.world.servers[i]), "key-of-crowded");
     return 0;
 }
 
@@ -80,6 +86,8 @@ static int tear_down(void **state)
         sc_asker_close(here->operator);
         sc_asker_close(here->reader);
         sc_asker_close(here->stranger);
+        sc_asker_close(here->crowded[0]);
+        sc_asker_close(here->crowded[1]);
     }
     sc_world_close(&here->world);
     unlink(here->keys_path);
@@ -219,6 +227,78 @@ static void without_the_right_to_store_nothing_is_kept(void **state)
     sc_ask_free(response);
 }
 
+static bool is_kept(sc_asker *asker, int number)
+{
+    char       prompt[64];
+    sc_outcome outcome;
+    snprintf(prompt, sizeof prompt, "Crowded question number %d?", number);
+    sc_ask_request request = sc_ask_init(prompt);
+    request.cache_mode = SEMCACHE__V1__CACHE_MODE__CACHE_MODE_ONLY_IF_CACHED;
+    request.optional_max_distance_case =
+        SEMCACHE__V1__ANSWER_REQUEST__OPTIONAL_MAX_DISTANCE_MAX_DISTANCE;
+    request.max_distance = 0; /* by its key alone */
+    sc_ask_response *response = sc_ask(asker, &request, &outcome);
+    bool             kept = response != NULL;
+    sc_ask_free(response);
+    return kept;
+}
+
+static void keep(sc_asker *asker, int number)
+{
+    char prompt[64];
+    snprintf(prompt, sizeof prompt, "Crowded question number %d?", number);
+    sc_ask_request request = sc_ask_init(prompt);
+    request.cache_mode = SEMCACHE__V1__CACHE_MODE__CACHE_MODE_REFRESH;
+    sc_ask_response *response = sc_ask(asker, &request, NULL);
+    assert_true(response->stored);
+    sc_ask_free(response);
+}
+
+/* What Redis holds of the asker's tenant. */
+static unsigned long long held(sc_asker *asker)
+{
+    sc_invalidate_request everything = SEMCACHE__V1__INVALIDATE_REQUEST__INIT;
+    everything.all = true;
+    everything.dry_run = true;
+    sc_invalidate_response *response = sc_ask_invalidate(asker, &everything, NULL);
+    unsigned long long      count = response->removed;
+    sc_invalidate_free(response);
+    return count;
+}
+
+static void wait_until_held(sc_asker *asker, unsigned long long count)
+{
+    for (int i = 0; i < 2000 && held(asker) != count; i++)
+        usleep(5000);
+    assert_int_equal(held(asker), count);
+}
+
+/* One tenant's questions without end would fill Redis, or push out what others are served. What it
+ * writes through either server counts, and the oldest leaves wherever it was written. */
+static void a_tenant_at_its_share_makes_room_with_its_own_oldest(void **state)
+{
+    town *here = need(state);
+    for (int i = 0; i < 3 * SHARE; i++) {
+        keep(here->crowded[i % 2], i);
+        wait_until_held(here->crowded[0], (unsigned)(i < SHARE ? i + 1 : SHARE));
+        usleep(50000); /* and the other server has heard of it */
+    }
+    for (size_t server = 0; server < 2; server++)
+        for (int i = 0; i < 3 * SHARE; i++)
+            assert_int_equal(is_kept(here->crowded[server], i), i >= 2 * SHARE);
+    /* All at once: nobody waits for room, and the share holds afterwards. */
+    for (int i = 0; i < 4 * SHARE; i++)
+        keep(here->crowded[0], 100 + i);
+    wait_until_held(here->crowded[0], SHARE);
+    /* A question beyond all its bytes is answered; the answer is not kept. */
+    char            *large = calloc(1, 60001);
+    sc_ask_request   request = sc_ask_init(memset(large, 'x', 60000));
+    sc_ask_response *response = sc_ask(here->crowded[0], &request, NULL);
+    assert_false(response->stored);
+    sc_ask_free(response);
+    free(large);
+}
+
 /* The configuration is the operator's business. */
 static void settings_are_for_those_with_admin_rights(void **state)
 {
@@ -241,6 +321,7 @@ int main(void)
         cmocka_unit_test(an_invalidation_reaches_the_own_tenant_only),
         cmocka_unit_test(the_tenants_bounds_hold),
         cmocka_unit_test(without_the_right_to_store_nothing_is_kept),
+        cmocka_unit_test(a_tenant_at_its_share_makes_room_with_its_own_oldest),
         cmocka_unit_test(settings_are_for_those_with_admin_rights),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,8 +1,10 @@
 #include "src/llm/chat_json.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "src/text/json.h"
+#include "src/text/utf8.h"
 #include "tests/support/cmocka.h"
 
 static sc_llm_call plain_call(void)
@@ -110,6 +112,25 @@ static void a_reply_becomes_an_answer(void **state)
     sc_chat_reply_fini(&reply);
 }
 
+/* A text cut in the middle of a character is none: no reply could carry it. */
+static void long_names_are_cut_between_characters(void **state)
+{
+    sc_chat_reply reply;
+    char          json[600], name[301];
+    (void)state;
+    for (size_t i = 0; i < sizeof name - 1; i += 2)
+        memcpy(name + i, "\xc3\xa9", 2);
+    name[sizeof name - 1] = '\0';
+    snprintf(json, sizeof json, "{\"model\":\"m%s\",\"choices\":[{\"finish_reason\":\"%s\",\"message\":"
+             "{\"content\":\"a\"}}]}", name, name);
+    assert_int_equal(read(json, &reply), SC_OK);
+    assert_true(sc_utf8_valid(sc_str_of(reply.model), NULL));
+    assert_true(sc_utf8_valid(sc_str_of(reply.finish_reason), NULL));
+    assert_in_range(strlen(reply.finish_reason), sizeof reply.finish_reason - 2,
+                    sizeof reply.finish_reason - 1);
+    sc_chat_reply_fini(&reply);
+}
+
 static void bad_replies_are_told_apart(void **state)
 {
     static const struct {
@@ -198,6 +219,7 @@ int main(void)
         cmocka_unit_test(a_call_becomes_a_body),
         cmocka_unit_test(parameters_cannot_break_out),
         cmocka_unit_test(a_reply_becomes_an_answer),
+        cmocka_unit_test(long_names_are_cut_between_characters),
         cmocka_unit_test(bad_replies_are_told_apart),
         cmocka_unit_test(deltas_are_joined),
         cmocka_unit_test(bad_events_end_the_stream),

@@ -21,7 +21,8 @@ static void rows_are_read(void **state)
     sc_keys keys;
     (void)state;
     assert_int_equal(parse("# all of it\n\n"
-                           "tenant acme rate=100 burst=20 inflight=50 ttl_seconds=60 max_distance=0.2\r\n"
+                           "tenant acme rate=100 burst=20 inflight=50 ttl_seconds=60 max_distance=0.2 "
+                           "entries=1000 bytes=1000000000000\r\n"
                            "tenant other\n"
                            "key acme " HASH " answer,store # the shop\n"
                            "\tsan  other  spiffe://corp/x  all",
@@ -33,6 +34,9 @@ static void rows_are_read(void **state)
     assert_int_equal(keys.tenants[0].limits.inflight_max, 50);
     assert_int_equal(keys.tenants[0].limits.ttl_seconds_max, 60);
     assert_true(keys.tenants[0].limits.distance_max == 0.2);
+    assert_int_equal(keys.tenants[0].limits.entries_max, 1000);
+    assert_int_equal(keys.tenants[0].limits.bytes_max, 1000000000000);
+    assert_true(keys.tenants[1].limits.entries_max == 0 && keys.tenants[1].limits.bytes_max == 0);
     assert_true(keys.tenants[1].limits.rate == 0 && keys.tenants[1].limits.distance_max == 2);
     assert_int_equal(keys.keys_count, 2);
     sc_digest hash = sc_sha256("test", 4);
@@ -69,6 +73,12 @@ static void mistakes_name_their_line_and_not_its_content(void **state)
         "tenant x inflight=0",
         "tenant x ttl_seconds=99999999",
         "tenant x max_distance=2.1",
+        "tenant x entries=0",
+        "tenant x entries=1.5",
+        "tenant x entries=1000000001",
+        "tenant x bytes=0",
+        "tenant x bytes=-1",
+        "tenant x bytes=1000000000000001",
         "tenant x secret",
         "key acme " HASH,
         "key acme " HASH " answer more",
