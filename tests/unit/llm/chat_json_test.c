@@ -116,7 +116,7 @@ static void a_reply_becomes_an_answer(void **state)
 static void long_names_are_cut_between_characters(void **state)
 {
     sc_chat_reply reply;
-    char          json[600], name[301];
+    char          json[800], name[301];
     (void)state;
     for (size_t i = 0; i < sizeof name - 1; i += 2)
         memcpy(name + i, "\xc3\xa9", 2);
