@@ -19,17 +19,22 @@ struct sc_pool {
     /* Under lock. */
     sc_link tasks;
     size_t  waiting;
+    size_t  running; /* tasks */
     bool    closing;
 };
 
-static sc_task *take(sc_pool *pool)
+/* The next task, after the one that the worker has run, if any. NULL: there will be no more. */
+static sc_task *take(sc_pool *pool, const sc_task *ran)
 {
     pthread_mutex_lock(&pool->lock);
+    pool->running -= ran != NULL;
     while (sc_list_empty(&pool->tasks) && !pool->closing)
         pthread_cond_wait(&pool->wake, &pool->lock);
     sc_link *link = sc_list_pop_front(&pool->tasks);
-    if (link != NULL)
+    if (link != NULL) {
         pool->waiting--;
+        pool->running++;
+    }
     pthread_mutex_unlock(&pool->lock);
     return link == NULL ? NULL : SC_CONTAINER(link, sc_task, link);
 }
@@ -38,7 +43,7 @@ static void *work(void *arg)
 {
     sc_pool *pool = arg;
     sc_thread_name(pool->name);
-    for (sc_task *task; (task = take(pool)) != NULL;)
+    for (sc_task *task = NULL; (task = take(pool, task)) != NULL;)
         task->run(task);
     return NULL;
 }
@@ -94,7 +99,9 @@ sc_status sc_pool_post(sc_pool *pool, sc_task *task)
 {
     sc_status status = SC_BUSY;
     pthread_mutex_lock(&pool->lock);
-    if (pool->waiting < pool->queue_max && !pool->closing) {
+    /* While a task runs there is a worker that will look again, even in a pool that is closing. */
+    bool served = !pool->closing || pool->running != 0;
+    if (served && pool->waiting < pool->queue_max) {
         sc_list_push_back(&pool->tasks, &task->link);
         pool->waiting++;
         pthread_cond_signal(&pool->wake);

@@ -29,8 +29,8 @@ SC_MUST_CHECK sc_status sc_pool_open(const sc_pool_options *options, sc_pool **o
  * NULL is welcome. */
 void sc_pool_close(sc_pool *pool);
 
-/* Borrows task until its run() starts. Errors: SC_BUSY, also once the pool is
- * being closed, and run() will not be called. */
+/* Borrows task until its run() starts. Errors: SC_BUSY, and run() will not be
+ * called; also in a pool that is closing, unless a task is running: what a task posts runs. */
 SC_MUST_CHECK sc_status sc_pool_post(sc_pool *pool, sc_task *task);
 
 /* Tasks that wait for a worker now. */
