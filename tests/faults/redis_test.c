@@ -74,20 +74,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
-}
-
 /* Runs load around a fault; gives what the callers saw during it and after. */
 static void run(sc_world *here, const char *name, void (*fault)(sc_world *here), load *l)
 {
@@ -152,7 +138,7 @@ static void kill_and_restart_empty(sc_world *here)
 
 static void redis_killed_and_restarted_empty_loses_no_request(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     load      l;
     run(here, "killed, restarted empty", kill_and_restart_empty, &l);
     expect_works_again(here);
@@ -167,7 +153,7 @@ static void hang(sc_world *here)
 
 static void redis_hung_loses_no_request(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     load      l;
     run(here, "hung", hang, &l);
     expect_works_again(here);
@@ -181,7 +167,7 @@ static void flush(sc_world *here)
 
 static void redis_flushed_gets_its_index_again(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     load      l;
     run(here, "flushed", flush, &l);
     expect_works_again(here);
@@ -196,7 +182,7 @@ static void fill_up(sc_world *here)
 
 static void redis_out_of_memory_loses_no_request(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     load      l;
     run(here, "out of memory", fill_up, &l);
     expect_works_again(here);
@@ -211,7 +197,7 @@ static void read_only(sc_world *here)
 
 static void redis_read_only_loses_no_request(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     load      l;
     run(here, "read-only", read_only, &l);
     expect_works_again(here);
@@ -226,5 +212,5 @@ int main(void)
         cmocka_unit_test(redis_out_of_memory_loses_no_request),
         cmocka_unit_test(redis_read_only_loses_no_request),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

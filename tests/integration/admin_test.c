@@ -18,20 +18,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
-}
-
 static int admin_port(sc_world *here)
 {
     char *log = sc_test_server_log(here->servers[0]);
@@ -65,7 +51,7 @@ static char *get(int port, const char *path)
 /* An alert that is made from these numbers would fire, or stay silent, for no reason. */
 static void metrics_count_what_happened(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     assert_int_equal(sc_ask_source(here->askers[0], "Count me?"), SEMCACHE__V1__SOURCE__SOURCE_LLM);
     assert_int_equal(sc_ask_source(here->askers[0], "count me"), SEMCACHE__V1__SOURCE__SOURCE_EXACT);
     char *metrics = get(admin_port(here), "/metrics");
@@ -81,7 +67,7 @@ static void metrics_count_what_happened(void **state)
 
 static void ready_and_live_say_so(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     char     *ready = get(admin_port(here), "/ready");
     char     *live = get(admin_port(here), "/live");
     assert_non_null(strstr(ready, "200 OK"));
@@ -104,7 +90,7 @@ static char *read_file(const char *path)
 /* A panel of a series that nobody exposes stays empty, and an outage unseen. */
 static void the_dashboard_shows_series_that_exist(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     char     *metrics = get(admin_port(here), "/metrics");
     char     *board = read_file("server/admin/grafana.json");
     size_t    seen = 0;
@@ -130,5 +116,5 @@ int main(void)
         cmocka_unit_test(ready_and_live_say_so),
         cmocka_unit_test(the_dashboard_shows_series_that_exist),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

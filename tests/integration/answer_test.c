@@ -14,24 +14,10 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
-}
-
 /* The same question would be paid for twice. */
 static void the_same_question_is_asked_of_the_llm_once(void **state)
 {
-    sc_world       *here = need(state);
+    sc_world       *here = sc_world_of(state);
     sc_ask_request  request = sc_ask_init("What is our refund policy?");
     sc_ask_response *first = sc_ask(here->askers[0], &request, NULL);
     assert_int_equal(first->source, SEMCACHE__V1__SOURCE__SOURCE_LLM);
@@ -54,7 +40,7 @@ static void the_same_question_is_asked_of_the_llm_once(void **state)
 /* The tutorial promises it, and its own regular expressions miss it. */
 static void dates_do_not_make_two_questions(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     assert_int_equal(sc_ask_source(here->askers[0], "What was open on 2025-01-15?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
     assert_int_equal(sc_ask_source(here->askers[0], "what was open on 2025-01-20?"),
@@ -64,7 +50,7 @@ static void dates_do_not_make_two_questions(void **state)
 /* A paraphrase would be paid for. */
 static void a_near_question_is_served_from_memory(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     sc_upstream_alias(here->upstream, "how long may i return it", "how long is the return window", 0.06);
     assert_int_equal(sc_ask_source(here->askers[0], "How long is the return window?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
@@ -82,7 +68,7 @@ static void a_near_question_is_served_from_memory(void **state)
 /* Opposite or unrelated questions must not share an answer; and the caller learns how near it was. */
 static void a_far_question_goes_to_the_llm_and_says_why(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     sc_upstream_alias(here->upstream, "is it not refundable", "is it refundable", 0.11);
     assert_int_equal(sc_ask_source(here->askers[0], "Is it refundable?"), SEMCACHE__V1__SOURCE__SOURCE_LLM);
     sc_ask_request   request = sc_ask_init("Is it not refundable?");
@@ -106,7 +92,7 @@ static void a_far_question_goes_to_the_llm_and_says_why(void **state)
 /* Somebody would read the state of somebody else's order. */
 static void another_order_number_is_another_question(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     assert_int_equal(sc_ask_source(here->askers[0], "Status of order 1234567?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
     sc_ask_request   request = sc_ask_init("Status of order 7654321?");
@@ -124,7 +110,7 @@ static void another_order_number_is_another_question(void **state)
 /* An answer of another model, system prompt, temperature, corpus, conversation or format. */
 static void nothing_is_shared_between_scopes(void **state)
 {
-    sc_world       *here = need(state);
+    sc_world       *here = sc_world_of(state);
     sc_ask_request  base = sc_ask_init("What is in scope?");
     sc_ask_free(sc_ask(here->askers[0], &base, NULL));
     Semcache__V1__Turn      turn = SEMCACHE__V1__TURN__INIT, *turns[] = {&turn};
@@ -174,7 +160,7 @@ static Semcache__V1__Source ask_in_mode(sc_world *here, const char *prompt,
 
 static void the_cache_modes_do_what_they_say(void **state)
 {
-    sc_world   *here = need(state);
+    sc_world   *here = sc_world_of(state);
     const char *prompt = "Which mode is it?";
     sc_outcome  outcome;
     ask_in_mode(here, prompt, SEMCACHE__V1__CACHE_MODE__CACHE_MODE_ONLY_IF_CACHED, &outcome);
@@ -233,7 +219,7 @@ static void ask_together(member *crowd)
 /* A popular question that expires would cost 64 LLM calls at once. */
 static void a_stampede_costs_one_embedding_and_one_llm_call(void **state)
 {
-    sc_world            *here = need(state);
+    sc_world            *here = sc_world_of(state);
     sc_upstream_counters before, after;
     member               crowd[CROWD];
     assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 500}, \"embeddings\": {\"delay_ms\": 200}}"));
@@ -259,7 +245,7 @@ static void a_stampede_costs_one_embedding_and_one_llm_call(void **state)
 /* Each text would cost a round trip of its own. */
 static void different_questions_share_embedding_calls(void **state)
 {
-    sc_world            *here = need(state);
+    sc_world            *here = sc_world_of(state);
     sc_upstream_counters before, after;
     member               crowd[CROWD];
     assert_true(sc_upstream_control(here->upstream, "{\"embeddings\": {\"delay_ms\": 50}}"));
@@ -300,7 +286,7 @@ static void expect_not_kept(sc_world *here, const char *prompt, const char *scri
 /* A cut-off or failed answer would be served for a day. */
 static void only_good_answers_are_kept(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     expect_not_kept(here, "Bad one?", "{\"chat\": {\"finish_reason\": \"length\"}}", true);
     expect_not_kept(here, "Bad two?", "{\"chat\": {\"finish_reason\": \"content_filter\"}}", true);
     expect_not_kept(here, "Bad three?", "{\"chat\": {\"fault\": \"no_choices\"}}", false);
@@ -323,5 +309,5 @@ int main(void)
         cmocka_unit_test(different_questions_share_embedding_calls),
         cmocka_unit_test(only_good_answers_are_kept),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

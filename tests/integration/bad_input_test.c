@@ -16,20 +16,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
-}
-
 static char *text(const char *literal)
 {
     return (char *)(uintptr_t)literal;
@@ -47,7 +33,7 @@ static void expect_refused(sc_world *here, const sc_ask_request *request, const 
 /* NaN passes every comparison that is written the wrong way round. */
 static void numbers_out_of_range_are_refused(void **state)
 {
-    sc_world      *here = need(state);
+    sc_world      *here = sc_world_of(state);
     sc_ask_request request;
 #define REFUSED(field, upper, value, words)                                                        \
     do {                                                                                           \
@@ -79,7 +65,7 @@ static void numbers_out_of_range_are_refused(void **state)
 
 static void texts_that_are_none_are_refused(void **state)
 {
-    sc_world      *here = need(state);
+    sc_world      *here = sc_world_of(state);
     sc_ask_request request = sc_ask_init("");
     expect_refused(here, &request, "user_prompt: empty, 1 to 65536 bytes are wanted");
     request = sc_ask_init("ab\xff");
@@ -103,7 +89,7 @@ static void texts_that_are_none_are_refused(void **state)
 
 static void lists_that_are_too_long_are_refused(void **state)
 {
-    sc_world              *here = need(state);
+    sc_world              *here = sc_world_of(state);
     Semcache__V1__Turn     turn = SEMCACHE__V1__TURN__INIT, *turns[257];
     Semcache__V1__Parameter parameter = SEMCACHE__V1__PARAMETER__INIT, *parameters[2];
     char                  *words[33];
@@ -151,7 +137,7 @@ static void lists_that_are_too_long_are_refused(void **state)
 /* protobuf-c would hand over "refund" and the cache answer that. */
 static void a_nul_byte_is_found_before_it_cuts_the_question(void **state)
 {
-    sc_world  *here = need(state);
+    sc_world  *here = sc_world_of(state);
     sc_outcome outcome = sc_ask_raw(here->askers[0], ANSWER, (sc_str){"\x12\x0drefund\0policy", 15});
     assert_int_equal(outcome.status, SC_INVALID);
     assert_non_null(strstr(outcome.text, "user_prompt: contains a NUL byte"));
@@ -159,7 +145,7 @@ static void a_nul_byte_is_found_before_it_cuts_the_question(void **state)
 
 static void bytes_that_are_no_request_are_refused(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     static const struct {
         const char *path;
         sc_str      bytes;
@@ -180,7 +166,7 @@ static void bytes_that_are_no_request_are_refused(void **state)
 /* Refused calls must not look like served ones to an operator. */
 static void what_was_refused_is_counted_as_failed(void **state)
 {
-    sc_world          *here = need(state);
+    sc_world          *here = sc_world_of(state);
     sc_ask_request     request = sc_ask_init("");
     sc_stats_response *before = sc_ask_stats(here->askers[0]);
     expect_refused(here, &request, "user_prompt");
@@ -201,5 +187,5 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_request_are_refused),
         cmocka_unit_test(what_was_refused_is_counted_as_failed),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

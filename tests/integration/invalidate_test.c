@@ -14,12 +14,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
 static char *text(const char *literal)
 {
     return (char *)(uintptr_t)literal;
@@ -284,5 +278,5 @@ int main(void)
         cmocka_unit_test(everything_needs_to_be_said),
         cmocka_unit_test(what_cannot_be_a_criterion_is_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

@@ -25,20 +25,6 @@ static int set_up_verifying(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
-}
-
 /* Milliseconds until the server's memory holds that many entries; -1 after ms_max. */
 static long await_warm(sc_asker *asker, uint64_t entries, long ms_max)
 {
@@ -57,7 +43,7 @@ static long await_warm(sc_asker *asker, uint64_t entries, long ms_max)
 /* Each server would pay for every question once more. */
 static void what_one_answered_the_other_serves_from_memory(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     sc_upstream_alias(here->upstream, "who pays return shipping", "who pays for shipping a return", 0.05);
     assert_int_equal(sc_ask_source(here->askers[0], "Who pays for shipping a return?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
@@ -114,7 +100,7 @@ static void await_cached(sc_world *here, size_t server, const char *prompt)
 /* A wrong answer that somebody took back would go on being served by the server next door. */
 static void what_one_invalidated_the_other_stops_serving(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     long      worst_ms = 0;
     for (int round = 0; round < 20; round++) {
         char prompt[64];
@@ -136,7 +122,7 @@ static void what_one_invalidated_the_other_stops_serving(void **state)
 /* The same where even those milliseconds are too many. */
 static void with_verification_the_other_stops_at_once(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     for (int round = 0; round < 50; round++) {
         char prompt[64];
         snprintf(prompt, sizeof prompt, "Is edition %d out?", round);
@@ -150,7 +136,7 @@ static void with_verification_the_other_stops_at_once(void **state)
 /* A server that starts would be cold, and cost an LLM call for everything that is known. */
 static void a_new_server_starts_with_what_redis_has(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     assert_int_equal(sc_ask_source(here->askers[0], "What is known already?"),
                      SEMCACHE__V1__SOURCE__SOURCE_LLM);
     await_cached(here, 1, "What is known already?");
@@ -172,6 +158,6 @@ int main(void)
     const struct CMUnitTest verifying[] = {
         cmocka_unit_test(with_verification_the_other_stops_at_once),
     };
-    int failed = cmocka_run_group_tests(sharing, set_up, tear_down);
-    return failed + cmocka_run_group_tests(verifying, set_up_verifying, tear_down);
+    int failed = cmocka_run_group_tests(sharing, set_up, sc_world_tear_down);
+    return failed + cmocka_run_group_tests(verifying, set_up_verifying, sc_world_tear_down);
 }

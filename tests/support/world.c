@@ -1,3 +1,5 @@
+#include "tests/support/cmocka.h"
+
 #include "tests/support/world.h"
 
 #include <stdio.h>
@@ -55,4 +57,18 @@ void sc_world_close(sc_world *world)
     }
     sc_upstream_stop(world->upstream);
     sc_test_redis_stop(world->redis);
+}
+
+sc_world *sc_world_of(void **state)
+{
+    sc_world *world = *state;
+    if (world->redis == NULL)
+        skip();
+    return world;
+}
+
+int sc_world_tear_down(void **state)
+{
+    sc_world_close(*state);
+    return 0;
 }

@@ -25,3 +25,7 @@ size_t sc_world_add(sc_world *world, const char *const *variables);
 
 /* Ends everything; every server must end by itself with exit code 0. */
 void sc_world_close(sc_world *world);
+
+/* For cmocka: the world that *state points to. Skips the test when there is no Redis. */
+sc_world *sc_world_of(void **state);
+int       sc_world_tear_down(void **state);
