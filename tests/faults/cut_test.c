@@ -2,6 +2,8 @@
  * gets the answer of another. */
 #include "tests/support/cmocka.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -149,20 +151,47 @@ static void an_upstream_cut_off_fails_only_its_questions(void **state)
     assert_int_equal(seen.failed, seen.new_failed);
 }
 
-/* Half of what arrives is no message any more: whatever becomes of the calls, the server lives on. */
+typedef struct {
+    sc_asker    *through;
+    atomic_bool  stop;
+    atomic_ulong sent, answered;
+} babble;
+
+static void *babble_on(void *arg)
+{
+    static const char question[] = "\x12\x1bWhat is our refund policy??"; /* user_prompt, 27 bytes */
+    babble           *b = arg;
+    while (!atomic_load(&b->stop)) {
+        sc_outcome outcome = sc_ask_raw(b->through, "/semcache.v1.SemanticCache/Answer",
+                                        (sc_str){question, sizeof question - 1});
+        atomic_fetch_add(&b->sent, 1);
+        atomic_fetch_add(&b->answered, outcome.status == SC_OK);
+    }
+    return NULL;
+}
+
+/* Half of what arrives is no message any more: whatever becomes of the calls, the server lives on. A
+ * connection on which both sides wait for each other is ended every 200 ms. */
 static void garble_calls(place *here, const sc_proxy_ways *ways)
 {
-    enum { CALLS = 300 };
-    static const char question[] = "\x12\x1bWhat is our refund policy??"; /* user_prompt, 27 bytes */
+    enum { THREADS = 4, ROUNDS = 10 };
+    babble            b = {.through = here->far};
+    pthread_t         threads[THREADS];
     sc_proxy_counters counters;
-    unsigned          answered = 0;
-    sc_proxy_behave(here->to_server, ways);
-    for (int i = 0; i < CALLS; i++)
-        answered += sc_ask_raw(here->far, "/semcache.v1.SemanticCache/Answer",
-                               (sc_str){question, sizeof question - 1}).status == SC_OK;
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, babble_on, &b), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        sc_proxy_behave(here->to_server, ways);
+        usleep(180000);
+        sc_proxy_behave(here->to_server, &(sc_proxy_ways){.away = true});
+        usleep(20000);
+    }
+    atomic_store(&b.stop, true);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
     sc_proxy_behave(here->to_server, NULL);
     sc_proxy_look(here->to_server, &counters);
-    print_message("caller - server garbled: sent %d, answered %u; %lu garbled pieces\n", CALLS, answered,
+    print_message("caller - server garbled: sent %lu, answered %lu; %lu garbled pieces\n", b.sent, b.answered,
                   counters.garbled);
     assert_true(counters.garbled > 0);
     expect_whole(here);

@@ -1,0 +1,326 @@
+/* More calls than the server takes, and callers who do not wait for, or do not read, what they asked for. */
+#include "tests/support/cmocka.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/lib/client.h"
+#include "src/base/clock.h"
+#include "tests/support/proxy.h"
+#include "tests/support/world.h"
+
+enum {
+    INFLIGHT_MAX = 32,
+    RETRY_AFTER_MS = 250,
+    /* The promise is 50 ms; on a machine with other work to do this is when the test gives up. */
+    ENDED_MS_MAX = 3000
+};
+
+static int set_up(void **state)
+{
+    static sc_world here;
+    *state = &here;
+    sc_world_open(&here, 1, (const char *const[]){"RPC_INFLIGHT_MAX=32", "RPC_RETRY_AFTER_MS=250", NULL});
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    sc_world_close(*state);
+    return 0;
+}
+
+static sc_world *need(void **state)
+{
+    sc_world *here = *state;
+    if (here->redis == NULL)
+        skip();
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {}}"));
+    return here;
+}
+
+/* ---- what is watched ------------------------------------------------------------------------------- */
+
+static long rss_kib(pid_t pid)
+{
+    char path[64], line[128];
+    long kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "VmRSS: %ld kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib;
+}
+
+static sc_upstream_counters upstream_of(sc_world *here)
+{
+    sc_upstream_counters counters;
+    sc_upstream_look(here->upstream, &counters);
+    return counters;
+}
+
+/* Calls under way, this one left out. */
+static uint64_t in_flight(sc_world *here)
+{
+    sc_stats_response *stats = sc_ask_stats(here->askers[0]);
+    uint64_t           calls = stats->server->in_flight;
+    sc_stats_free(stats);
+    return calls == 0 ? 0 : calls - 1;
+}
+
+#define WITHIN(ms, condition, ...)                                                                     \
+    for (sc_instant since_ = sc_now(); !(condition);) {                                                \
+        if (sc_elapsed_us(since_, sc_now()) > (ms) * 1000LL)                                           \
+            fail_msg(__VA_ARGS__);                                                                     \
+        usleep(500);                                                                                   \
+    }
+
+/* ---- calls that are not waited for here --------------------------------------------------------------- */
+
+typedef struct {
+    char            prompt[64];
+    sc_client_call *call;
+    atomic_int      code; /* -1: under way */
+    int64_t         retry_after_ms;
+    sc_instant      started, ended;
+} asked;
+
+static void on_done(sc_client_call *call, void *context)
+{
+    asked                 *a = context;
+    const sc_client_reply *reply = sc_client_call_reply(call);
+    a->retry_after_ms = reply->retry_after_ms;
+    a->ended = sc_now();
+    atomic_store(&a->code, reply->code);
+}
+
+static sc_client *open_client(const char *target)
+{
+    sc_client        *client = NULL;
+    sc_client_options options = {.target = target};
+    sc_error          error;
+    assert_int_equal(sc_client_open(&options, &client, &error), SC_OK);
+    return client;
+}
+
+static void start(asked *a, sc_client *client, const char *prompt, int64_t timeout_ms)
+{
+    uint8_t bytes[128];
+    snprintf(a->prompt, sizeof a->prompt, "%s", prompt);
+    sc_ask_request request = sc_ask_init(a->prompt);
+    size_t         len = protobuf_c_message_pack(&request.base, bytes);
+    if (a->call == NULL)
+        assert_int_equal(sc_client_call_open(client, "/semcache.v1.SemanticCache/Answer", on_done, a, &a->call), SC_OK);
+    atomic_store(&a->code, -1);
+    a->started = sc_now();
+    sc_client_call_start(a->call, (sc_str){(const char *)bytes, len}, sc_instant_after_ms(sc_now(), timeout_ms), true);
+}
+
+static int wait_for(asked *a)
+{
+    WITHIN(20000, atomic_load(&a->code) >= 0, "no answer to %s", a->prompt);
+    return atomic_load(&a->code);
+}
+
+/* ---- floods ---------------------------------------------------------------------------------------------- */
+
+static void calls_beyond_the_limit_are_told_to_come_back(void **state)
+{
+    enum { ROUNDS = 10, CALLS = 400 };
+    sc_world     *here = need(state);
+    sc_client    *client = open_client(sc_test_server_target(here->servers[0]));
+    asked        *calls = calloc(CALLS, sizeof *calls);
+    unsigned long answered = 0, refused = 0, failed = 0;
+    int64_t       slowest_us = 0;
+    long          rss_before = 0;
+    assert_non_null(calls);
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 200}}"));
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < CALLS; i++) {
+            char prompt[64];
+            snprintf(prompt, sizeof prompt, "Flood %u of round %u", i, round);
+            start(&calls[i], client, prompt, 20000);
+        }
+        for (unsigned i = 0; i < CALLS; i++) {
+            int     code = wait_for(&calls[i]);
+            int64_t us = sc_elapsed_us(calls[i].started, calls[i].ended);
+            answered += code == 0;
+            refused += code == 8;
+            failed += code != 0 && code != 8;
+            if (code == 8)
+                assert_int_equal(calls[i].retry_after_ms, RETRY_AFTER_MS);
+            if (code == 8 && us > slowest_us)
+                slowest_us = us;
+        }
+        if (round == 0)
+            rss_before = rss_kib(sc_test_server_pid(here->servers[0]));
+    }
+    long grown = rss_kib(sc_test_server_pid(here->servers[0])) - rss_before;
+    print_message("flood: sent %d, answered %lu, refused %lu, failed %lu, lost %lu; slowest refusal %lld ms; memory "
+                  "%+ld KiB after the first round\n",
+                  ROUNDS * CALLS, answered, refused, failed, ROUNDS * CALLS - answered - refused - failed,
+                  (long long)slowest_us / 1000, grown);
+    assert_int_equal(failed, 0);
+    assert_true(answered >= INFLIGHT_MAX && refused > 0);
+    assert_int_equal(answered + refused, ROUNDS * CALLS);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_true(grown < 16 * 1024);
+#endif
+    for (unsigned i = 0; i < CALLS; i++)
+        sc_client_call_close(calls[i].call);
+    free(calls);
+    sc_client_close(client);
+    WITHIN(ENDED_MS_MAX, in_flight(here) == 0, "%lu calls are still under way", (unsigned long)in_flight(here));
+}
+
+/* ---- callers who leave -------------------------------------------------------------------------------------- */
+
+/* A call whose question is with the LLM, which takes 10 s. */
+static void ask_the_llm(sc_world *here, asked *a, sc_client *client, const char *prompt, int64_t timeout_ms)
+{
+    uint64_t before = upstream_of(here).chat_in_flight;
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 10000}}"));
+    start(a, client, prompt, timeout_ms);
+    WITHIN(5000, upstream_of(here).chat_in_flight > before, "the LLM was not asked");
+}
+
+/* Waits until the upstream sees that its call was given up; gives the time since `since`. */
+static void expect_given_up(sc_world *here, uint64_t abandoned_before, sc_instant since, const char *name)
+{
+    WITHIN(ENDED_MS_MAX, upstream_of(here).abandoned > abandoned_before, "%s: the LLM goes on for nobody", name);
+    print_message("%s: its call of the LLM was given up after %.1f ms\n", name,
+                  (double)sc_elapsed_us(since, sc_now()) / 1000);
+    WITHIN(ENDED_MS_MAX, in_flight(here) == 0, "%s: the call is still under way", name);
+}
+
+static void who_cancels_is_not_worked_for(void **state)
+{
+    sc_world  *here = need(state);
+    sc_client *client = open_client(sc_test_server_target(here->servers[0]));
+    asked      a = {.call = NULL};
+    ask_the_llm(here, &a, client, "Cancelled?", 15000);
+    uint64_t   before = upstream_of(here).abandoned;
+    sc_instant since = sc_now();
+    sc_client_call_cancel(a.call);
+    expect_given_up(here, before, since, "a caller cancels");
+    assert_int_equal(wait_for(&a), 1);
+    sc_client_call_close(a.call);
+    sc_client_close(client);
+}
+
+static void who_does_not_wait_long_is_not_worked_for_longer(void **state)
+{
+    enum { DEADLINE_MS = 500 };
+    sc_world  *here = need(state);
+    sc_client *client = open_client(sc_test_server_target(here->servers[0]));
+    asked      a = {.call = NULL};
+    uint64_t   before = upstream_of(here).abandoned;
+    ask_the_llm(here, &a, client, "Too late?", DEADLINE_MS);
+    expect_given_up(here, before, sc_instant_after_ms(a.started, DEADLINE_MS), "a deadline passes");
+    assert_int_equal(wait_for(&a), 4);
+    sc_client_call_close(a.call);
+    sc_client_close(client);
+}
+
+static void who_vanishes_is_not_worked_for(void **state)
+{
+    sc_world   *here = need(state);
+    char        target[64];
+    asked       a = {.call = NULL};
+    const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
+    sc_proxy   *proxy = sc_proxy_start(atoi(port + 1), 1);
+    snprintf(target, sizeof target, "127.0.0.1:%d", sc_proxy_port(proxy));
+    sc_client *client = open_client(target);
+    ask_the_llm(here, &a, client, "Vanished?", 15000);
+    uint64_t   before = upstream_of(here).abandoned;
+    sc_instant since = sc_now();
+    sc_proxy_behave(proxy, &(sc_proxy_ways){.away = true});
+    expect_given_up(here, before, since, "a caller vanishes");
+    assert_int_equal(wait_for(&a), 14);
+    sc_client_call_close(a.call);
+    sc_client_close(client);
+    sc_proxy_stop(proxy);
+}
+
+/* Somebody else waits for the same answer, who must not suffer. */
+static void the_llm_goes_on_while_somebody_waits(void **state)
+{
+    sc_world  *here = need(state);
+    sc_client *client = open_client(sc_test_server_target(here->servers[0]));
+    asked      one = {.call = NULL}, other = {.call = NULL};
+    uint64_t   before = upstream_of(here).abandoned, chats = upstream_of(here).chat_calls;
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 1500}}"));
+    start(&one, client, "Shared by two?", 15000);
+    start(&other, client, "Shared by two?", 15000);
+    WITHIN(5000, in_flight(here) == 2 && upstream_of(here).chat_calls > chats, "the calls did not arrive");
+    sc_client_call_cancel(one.call);
+    assert_int_equal(wait_for(&one), 1);
+    assert_int_equal(wait_for(&other), 0);
+    assert_int_equal(upstream_of(here).abandoned, before);
+    assert_int_equal(upstream_of(here).chat_calls, chats + 1);
+    sc_client_call_close(one.call);
+    sc_client_call_close(other.call);
+    sc_client_close(client);
+}
+
+/* ---- callers who do not read ---------------------------------------------------------------------------------- */
+
+/* Gives a script, to be freed: an answer of that many bytes, 300 ms from now. */
+static char *long_answer(size_t bytes)
+{
+    static const char head[] = "{\"chat\": {\"delay_ms\": 300, \"answer\": \"", tail[] = "\"}}";
+    char             *script = malloc(sizeof head + bytes + sizeof tail);
+    assert_non_null(script);
+    memcpy(script, head, sizeof head - 1);
+    memset(script + sizeof head - 1, 'x', bytes);
+    memcpy(script + sizeof head - 1 + bytes, tail, sizeof tail);
+    return script;
+}
+
+/* An answer larger than any window, to a caller who reads nothing: the call is over at its deadline. */
+static void who_does_not_read_is_not_waited_for(void **state)
+{
+    enum { ANSWER_BYTES = 800000, DEADLINE_MS = 1500 };
+    sc_world   *here = need(state);
+    char        target[64];
+    asked       a = {.call = NULL};
+    const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
+    char       *script = long_answer(ANSWER_BYTES);
+    assert_true(sc_upstream_control(here->upstream, script));
+    free(script);
+    sc_proxy *proxy = sc_proxy_start(atoi(port + 1), 1);
+    snprintf(target, sizeof target, "127.0.0.1:%d", sc_proxy_port(proxy));
+    sc_client *client = open_client(target);
+    /* The question gets through; nothing of the answer does. */
+    uint64_t chats = upstream_of(here).chat_calls;
+    start(&a, client, "A long answer that nobody reads?", DEADLINE_MS);
+    WITHIN(5000, upstream_of(here).chat_calls > chats, "the LLM was not asked");
+    sc_proxy_behave(proxy, &(sc_proxy_ways){.silent = true});
+    assert_int_equal(wait_for(&a), 4);
+    sc_instant since = sc_instant_after_ms(a.started, DEADLINE_MS);
+    WITHIN(ENDED_MS_MAX, in_flight(here) == 0, "the server still tries to write");
+    print_message("a caller does not read: its call was over %.1f ms after its deadline\n",
+                  (double)sc_elapsed_us(since, sc_now()) / 1000);
+    sc_client_call_close(a.call);
+    sc_client_close(client);
+    sc_proxy_stop(proxy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_beyond_the_limit_are_told_to_come_back),
+        cmocka_unit_test(who_cancels_is_not_worked_for),
+        cmocka_unit_test(who_does_not_wait_long_is_not_worked_for_longer),
+        cmocka_unit_test(who_vanishes_is_not_worked_for),
+        cmocka_unit_test(the_llm_goes_on_while_somebody_waits),
+        cmocka_unit_test(who_does_not_read_is_not_waited_for),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
