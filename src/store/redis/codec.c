@@ -7,6 +7,7 @@
 
 #include "src/store/redis/resp.h"
 #include "src/store/redis/vector.h"
+#include "src/text/utf8.h"
 
 const char *const sc_redis_field_names[SC_REDIS_ALL_FIELDS] = {
     "ver", "exp", "meta", "prompt", "canonical", "answer", "v"};
@@ -144,6 +145,22 @@ static bool read_meta(sc_str meta, sc_entry_fields *out, sc_str *tags)
     return !from.bad && from.left == 0 && isfinite(out->temperature) && out->created.ms >= 0;
 }
 
+/* What any of them holds may go into a reply, which is text or cannot be read by its receiver. */
+static bool all_text(const sc_entry_fields *entry)
+{
+    const sc_str texts[] = {entry->tenant,        entry->model,       entry->corpus_version,
+                            entry->finish_reason, entry->answered_by, entry->prompt,
+                            entry->canonical,     entry->answer};
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (!sc_utf8_valid(texts[i], NULL))
+            return false;
+    for (uint32_t i = 0; i < entry->tags_count; i++)
+        if (!sc_utf8_valid(entry->tags[i], NULL))
+            return false;
+    return true;
+}
+
 static sc_str or_empty(sc_str text)
 {
     return text.ptr == NULL ? SC_STR("") : text;
@@ -163,6 +180,8 @@ sc_status sc_redis_entry_decode(const sc_redis_fields *fields, const sc_digest *
     entry.prompt = fields->prompt;
     entry.canonical = fields->canonical;
     entry.answer = or_empty(fields->answer);
+    if (!all_text(&entry))
+        return SC_CORRUPT;
     *out = sc_entry_make(&entry);
     return *out == NULL ? SC_NO_MEMORY : SC_OK;
 }

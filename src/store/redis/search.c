@@ -141,6 +141,21 @@ static void read_rows(sc_redis *redis, sc_store_search *search, const redisReply
     }
 }
 
+/* Redis gives up before we do: what it has found by then still arrives in time. */
+static int64_t search_ms(const sc_op *op)
+{
+    int64_t ms = sc_remaining_ms(op->begun, sc_op_deadline(op));
+    return ms < 4 ? 1 : ms - ms / 4;
+}
+
+/* A search that ran out of time ends with what it has, and says so to nobody. No rows after all that
+ * time is no finding. */
+static bool ran_out_of_time(const sc_op *op, const redisReply *reply)
+{
+    bool empty = reply->type == REDIS_REPLY_ARRAY && reply->elements <= 1;
+    return empty && sc_elapsed_us(op->begun, sc_now()) >= search_ms(op) * 1000;
+}
+
 static void on_rows(sc_command *command, const redisReply *reply)
 {
     sc_op           *op = SC_CONTAINER(command, sc_op, command);
@@ -148,6 +163,10 @@ static void on_rows(sc_command *command, const redisReply *reply)
     sc_redis_fault   fault = sc_redis_fault_of(reply);
     char             text[160];
 
+    if (fault == SC_FAULT_NONE && ran_out_of_time(op, reply)) {
+        sc_op_finish(op, SC_TIMEOUT, "the search ran out of time");
+        return;
+    }
     if (fault == SC_FAULT_NONE) {
         read_rows(op->redis, search, reply);
         sc_op_finish(op, SC_OK, NULL);
@@ -163,13 +182,12 @@ static void on_rows(sc_command *command, const redisReply *reply)
 void sc_search_start(sc_op *op)
 {
     sc_store_search *search = SC_CONTAINER(op->call, sc_store_search, call);
-    int64_t          wait_ms = sc_remaining_ms(sc_now(), sc_op_deadline(op));
 
     if (op->redis->index.state == SC_INDEX_DRIFTED || op->redis->index.state == SC_INDEX_NONE) {
         sc_op_finish(op, SC_UNAVAILABLE, "there is no usable index");
         return;
     }
-    write_search(op->redis, search, wait_ms < 1 ? 1 : wait_ms, sc_redis_scratch(op->redis));
+    write_search(op->redis, search, search_ms(op), sc_redis_scratch(op->redis));
     op->command.reply = on_rows;
     sc_op_send(op, SC_CONN_SEARCH, 1);
 }

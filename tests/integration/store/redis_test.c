@@ -939,6 +939,52 @@ static void the_least_privileged_user_can_do_everything(void **state)
     tear_down(&on);
 }
 
+/* Managed services may forbid tracking. Then memory is filled by walking all keys, and never believed. */
+static void without_tracking_memory_is_filled_but_not_believed(void **state)
+{
+    static const char *const args[] = {"--user", "cache",    "on",    ">word",
+                                       "~test:*", "&*", "+@all", "-client|tracking", NULL};
+    sc_test_memory           tracked, polled;
+    char                     url[128];
+    (void)state;
+
+    sc_test_redis *redis = sc_test_redis_start(args);
+    if (redis == NULL)
+        skip();
+    sc_test_memory_init(&tracked);
+    sc_test_memory_init(&polled);
+    sc_redis_options options = options_for(redis);
+    sc_store        *writer = open_store(&options, &tracked);
+    SC_TEST_UNTIL(index_ready(writer) && sc_test_memory_live(&tracked));
+    sc_entry *first = put(writer, 1);
+    snprintf(url, sizeof url, "redis://cache:word@127.0.0.1:%d", sc_test_redis_port(redis));
+    options.url = url;
+    sc_store *reader = open_store(&options, &polled);
+    SC_TEST_UNTIL(sc_test_memory_version(&polled, &first->f.id) == first->f.version);
+    SC_TEST_UNTIL(look(reader).resyncs >= 1);
+    assert_false(look(reader).feed_live);
+    assert_int_equal(sc_test_memory_lives(&polled), 0);
+    /* All else works: what it asks itself is true. */
+    bool      fresh;
+    sc_entry *found;
+    sc_entry *second = put(writer, 2);
+    assert_int_equal(sc_test_get(reader, &second->f.id, &found), SC_OK);
+    assert_non_null(found);
+    assert_int_equal(sc_test_verify(reader, &first->f.id, first->f.version, &fresh), SC_OK);
+    assert_true(fresh);
+    sc_entry_unref(put(reader, 1));
+    assert_int_equal(sc_test_verify(reader, &first->f.id, first->f.version, &fresh), SC_OK);
+    assert_false(fresh);
+    sc_entry_unref(found);
+    sc_entry_unref(first);
+    sc_entry_unref(second);
+    sc_test_close(reader);
+    sc_test_close(writer);
+    sc_test_memory_fini(&tracked);
+    sc_test_memory_fini(&polled);
+    sc_test_redis_stop(redis);
+}
+
 /* Without a right password nothing works, nothing crashes, and Redis is not asked in a storm. */
 static void a_wrong_password_is_an_absent_redis(void **state)
 {
@@ -1060,6 +1106,7 @@ int main(void)
         cmocka_unit_test(a_read_only_redis_gets_its_writes_later),
         cmocka_unit_test(a_loading_redis_is_an_absent_one),
         cmocka_unit_test(the_least_privileged_user_can_do_everything),
+        cmocka_unit_test(without_tracking_memory_is_filled_but_not_believed),
         cmocka_unit_test(a_wrong_password_is_an_absent_redis),
         cmocka_unit_test(float32_and_flat_find_the_same),
         cmocka_unit_test(many_threads_may_ask_at_once),

@@ -199,6 +199,39 @@ static void missing_or_odd_fields_are_refused(void **state)
     release(&made);
 }
 
+/* What no reply could carry must not get as far as one: a client would refuse all of it. */
+static void what_is_no_text_is_refused(void **state)
+{
+    static const sc_str bad = {"caf\xc3", 4}, surrogate = {"\xed\xa0\x80", 3};
+    sc_entry_fields     plain = sc_test_fields(1);
+    encoded             made;
+    sc_entry           *back;
+    (void)state;
+
+    encode(&plain, &made);
+    sc_redis_fields good = made.fields;
+    for (size_t i = 3; i < SC_REDIS_ENTRY_FIELDS; i++) {
+        made.fields = good;
+        *sc_redis_field(&made.fields, i) = i % 2 ? bad : surrogate;
+        assert_int_equal(sc_redis_entry_decode(&made.fields, &plain.id, &back), SC_CORRUPT);
+    }
+    release(&made);
+    for (size_t i = 0; i < 6; i++) {
+        sc_entry_fields entry = plain;
+        const sc_str    tags[] = {SC_STR("red"), bad};
+        sc_str *const   texts[] = {&entry.tenant, &entry.model, &entry.corpus_version,
+                                   &entry.finish_reason, &entry.answered_by};
+        if (i < 5)
+            *texts[i] = bad;
+        else
+            entry.tags = tags;
+        encode(&entry, &made);
+        assert_int_equal(sc_redis_entry_decode(&made.fields, &entry.id, &back), SC_CORRUPT);
+        assert_null(back);
+        release(&made);
+    }
+}
+
 static void hmget_replies_are_read(void **state)
 {
     sc_redis_fields fields;
@@ -249,6 +282,7 @@ int main(void)
         cmocka_unit_test(an_entry_under_another_key_is_refused),
         cmocka_unit_test(a_meta_of_another_length_is_refused),
         cmocka_unit_test(missing_or_odd_fields_are_refused),
+        cmocka_unit_test(what_is_no_text_is_refused),
         cmocka_unit_test(hmget_replies_are_read),
         cmocka_unit_test(a_failed_allocation_spoils_the_whole_command),
     };
