@@ -36,17 +36,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    sc_world_close(*state);
+    sc_world_tear_down(state);
     sc_upstream_stop(embeddings);
     return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
 }
 
 /* A question near a stored one is found again: vectors are made, and the breaker has closed. */
@@ -102,43 +94,43 @@ static void run(sc_world *here, const char *name, const char *script)
 
 static void hung(void **state)
 {
-    run(need(state), "embeddings hung", "\"fault\": \"hang\"");
+    run(sc_world_of(state), "embeddings hung", "\"fault\": \"hang\"");
 }
 
 static void too_many_requests(void **state)
 {
-    run(need(state), "embeddings 429", "\"status\": 429, \"retry_after_s\": 30");
+    run(sc_world_of(state), "embeddings 429", "\"status\": 429, \"retry_after_s\": 30");
 }
 
 static void internal_error(void **state)
 {
-    run(need(state), "embeddings 500", "\"status\": 500");
+    run(sc_world_of(state), "embeddings 500", "\"status\": 500");
 }
 
 static void wrong_dimension(void **state)
 {
-    run(need(state), "embeddings of another dimension", "\"dim\": 32");
+    run(sc_world_of(state), "embeddings of another dimension", "\"dim\": 32");
 }
 
 static void garbage(void **state)
 {
-    run(need(state), "embeddings garbage", "\"fault\": \"not_json\"");
+    run(sc_world_of(state), "embeddings garbage", "\"fault\": \"not_json\"");
 }
 
 static void not_a_number(void **state)
 {
-    run(need(state), "embeddings NaN", "\"fault\": \"nan\"");
+    run(sc_world_of(state), "embeddings NaN", "\"fault\": \"nan\"");
 }
 
 static void cut_off(void **state)
 {
-    run(need(state), "embeddings cut off", "\"fault\": \"cut\"");
+    run(sc_world_of(state), "embeddings cut off", "\"fault\": \"cut\"");
 }
 
 /* Nobody listens on the port any more, then somebody does again. */
 static void dead(void **state)
 {
-    sc_world           *here = need(state);
+    sc_world           *here = sc_world_of(state);
     sc_upstream_options options = {.dim = SC_WORLD_DIM, .seed = 1, .port = sc_upstream_port(embeddings)};
     sc_load_teach(here->askers[0]);
     sc_load *load = sc_load_start(here->askers, 1, NULL);

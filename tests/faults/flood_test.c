@@ -27,17 +27,9 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static sc_world *friendly(void **state)
 {
-    sc_world_close(*state);
-    return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
+    sc_world *here = sc_world_of(state);
     assert_true(sc_upstream_control(here->upstream, "{\"chat\": {}}"));
     return here;
 }
@@ -133,7 +125,7 @@ static int wait_for(asked *a)
 static void calls_beyond_the_limit_are_told_to_come_back(void **state)
 {
     enum { ROUNDS = 10, CALLS = 400 };
-    sc_world     *here = need(state);
+    sc_world     *here = friendly(state);
     sc_client    *client = open_client(sc_test_server_target(here->servers[0]));
     asked        *calls = calloc(CALLS, sizeof *calls);
     unsigned long answered = 0, refused = 0, failed = 0;
@@ -201,7 +193,7 @@ static void expect_given_up(sc_world *here, uint64_t abandoned_before, sc_instan
 
 static void who_cancels_is_not_worked_for(void **state)
 {
-    sc_world  *here = need(state);
+    sc_world  *here = friendly(state);
     sc_client *client = open_client(sc_test_server_target(here->servers[0]));
     asked      a = {.call = NULL};
     ask_the_llm(here, &a, client, "Cancelled?", 15000);
@@ -217,7 +209,7 @@ static void who_cancels_is_not_worked_for(void **state)
 static void who_does_not_wait_long_is_not_worked_for_longer(void **state)
 {
     enum { DEADLINE_MS = 500 };
-    sc_world  *here = need(state);
+    sc_world  *here = friendly(state);
     sc_client *client = open_client(sc_test_server_target(here->servers[0]));
     asked      a = {.call = NULL};
     uint64_t   before = upstream_of(here).abandoned;
@@ -230,7 +222,7 @@ static void who_does_not_wait_long_is_not_worked_for_longer(void **state)
 
 static void who_vanishes_is_not_worked_for(void **state)
 {
-    sc_world   *here = need(state);
+    sc_world   *here = friendly(state);
     char        target[64];
     asked       a = {.call = NULL};
     const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
@@ -251,7 +243,7 @@ static void who_vanishes_is_not_worked_for(void **state)
 /* Somebody else waits for the same answer, who must not suffer. */
 static void the_llm_goes_on_while_somebody_waits(void **state)
 {
-    sc_world  *here = need(state);
+    sc_world  *here = friendly(state);
     sc_client *client = open_client(sc_test_server_target(here->servers[0]));
     asked      one = {.call = NULL}, other = {.call = NULL};
     uint64_t   before = upstream_of(here).abandoned, chats = upstream_of(here).chat_calls;
@@ -287,7 +279,7 @@ static char *long_answer(size_t bytes)
 static void who_does_not_read_is_not_waited_for(void **state)
 {
     enum { ANSWER_BYTES = 800000, DEADLINE_MS = 1500 };
-    sc_world   *here = need(state);
+    sc_world   *here = friendly(state);
     char        target[64];
     asked       a = {.call = NULL};
     const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
@@ -322,5 +314,5 @@ int main(void)
         cmocka_unit_test(the_llm_goes_on_while_somebody_waits),
         cmocka_unit_test(who_does_not_read_is_not_waited_for),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

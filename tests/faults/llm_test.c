@@ -38,17 +38,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    sc_world_close(*state);
+    sc_world_tear_down(state);
     sc_upstream_stop(llm);
     return 0;
-}
-
-static sc_world *need(void **state)
-{
-    sc_world *here = *state;
-    if (here->redis == NULL)
-        skip();
-    return here;
 }
 
 static void behave(const char *script)
@@ -149,7 +141,7 @@ static void whole_replies(void **state)
         {"the LLM says nothing", "\"fault\": \"empty_content\"", SC_UNAVAILABLE, "empty"},
         {"the LLM gives no choice", "\"fault\": \"no_choices\"", SC_UNAVAILABLE, "choice"},
     };
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         run(here->askers[WHOLE], &faults[i]);
 }
@@ -162,7 +154,7 @@ static void streams(void **state)
         {"a stream brings an error", "\"fault\": \"stream_error\"", SC_UNAVAILABLE, "mid-stream"},
         {"a stream brings garbage", "\"fault\": \"stream_garbage\"", SC_UNAVAILABLE, "JSON"},
     };
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         run(here->askers[STREAM], &faults[i]);
 }
@@ -170,7 +162,7 @@ static void streams(void **state)
 /* Nobody listens on the port any more, then somebody does again. */
 static void dead(void **state)
 {
-    sc_world           *here = need(state);
+    sc_world           *here = sc_world_of(state);
     sc_upstream_options options = {.seed = 1, .port = sc_upstream_port(llm)};
     sc_load_teach(here->askers[WHOLE]);
     sc_load *load = sc_load_start(here->askers, 2, NULL);
@@ -193,7 +185,7 @@ static void dead(void **state)
 /* Half an answer is given to who paid for it, says so, and is not kept. */
 static void a_cut_answer_is_not_kept(void **state)
 {
-    sc_world *here = need(state);
+    sc_world *here = sc_world_of(state);
     for (size_t i = 0; i < 2; i++) {
         behave("\"finish_reason\": \"length\"");
         sc_ask_request   request = sc_ask_init("How long is a long answer?");
@@ -261,7 +253,7 @@ static void teach_for_a_second(sc_asker *asker, const char *prompt)
 static void an_expired_answer_serves_who_allows_it(void **state)
 {
     static const char prompt[] = "What was true a second ago?";
-    sc_world         *here = need(state);
+    sc_world         *here = sc_world_of(state);
     teach_for_a_second(here->askers[WHOLE], prompt);
     usleep(2500000);
     sc_load *load = sc_load_start(here->askers, 2, &(sc_load_options){.stale_seconds = 60});
