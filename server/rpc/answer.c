@@ -1,4 +1,5 @@
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "server/rpc/question.h"
@@ -21,11 +22,53 @@ typedef struct {
     atomic_uint  refs; /* the pipeline's, and the handler's or the detached call's */
 } answer_call;
 
+/* ---- memory: each thread keeps one call's, so that a hit takes none from the heap ---------- */
+
+/* A list shared by all threads would be one lock for all hits. */
+static pthread_key_t  spare_key;
+static pthread_once_t spare_once = PTHREAD_ONCE_INIT;
+
+static void answering_destroy(void *context)
+{
+    answer_call *answering = context;
+    sc_arena_fini(&answering->arena);
+    free(answering);
+}
+
+static void make_spare_key(void)
+{
+    if (pthread_key_create(&spare_key, answering_destroy) != 0)
+        abort();
+}
+
+static answer_call *answering_take(void)
+{
+    pthread_once(&spare_once, make_spare_key);
+    answer_call *answering = pthread_getspecific(spare_key);
+    if (answering != NULL) {
+        pthread_setspecific(spare_key, NULL);
+        return answering;
+    }
+    answering = calloc(1, sizeof *answering);
+    if (answering != NULL)
+        sc_arena_init(&answering->arena, ARENA_BYTES_MAX);
+    return answering;
+}
+
+static void answering_give(answer_call *answering)
+{
+    sc_arena arena = answering->arena;
+    sc_arena_reset(&arena);
+    *answering = (answer_call){.arena = arena};
+    if (pthread_getspecific(spare_key) != NULL ||
+        pthread_setspecific(spare_key, answering) != 0)
+        answering_destroy(answering);
+}
+
 static void answering_free(answer_call *answering)
 {
     sc_doors_leave(answering->doors, &answering->pass);
-    sc_arena_fini(&answering->arena);
-    free(answering);
+    answering_give(answering);
 }
 
 static void unref(answer_call *answering)
@@ -276,16 +319,15 @@ void sc_service_answer(sc_rpc_call *call, sc_str request, void *context)
 {
     const sc_service *service = context;
     sc_error          error = {.status = SC_OK};
-    answer_call      *answering = calloc(1, sizeof *answering);
+    answer_call      *answering = answering_take();
     if (answering == NULL) {
         sc_rpc_fail(call, SC_NO_MEMORY, "no memory for another call", 0);
         return;
     }
     if (sc_service_admit(service, call, SC_RIGHT_ANSWER, &answering->pass) != SC_OK) {
-        free(answering);
+        answering_give(answering);
         return;
     }
-    sc_arena_init(&answering->arena, ARENA_BYTES_MAX);
     answering->call = call;
     answering->doors = service->doors;
     sc_status status = read_request(service, request, answering, &error);
@@ -295,6 +337,7 @@ void sc_service_answer(sc_rpc_call *call, sc_str request, void *context)
         return;
     }
     answering->request.may_store = (answering->pass.rights & SC_RIGHT_STORE) != 0;
+    answering->request.arena = &answering->arena;
     answering->request.finished = finished;
     answering->request.released = released;
     atomic_init(&answering->state, STARTING);

@@ -33,6 +33,23 @@ void sc_arena_fini(sc_arena *arena)
     arena->used_bytes = 0;
 }
 
+void sc_arena_reset(sc_arena *arena)
+{
+    sc_arena_block *kept = NULL;
+    while (arena->blocks != NULL) {
+        sc_arena_block *block = arena->blocks;
+        arena->blocks = block->next;
+        if (kept == NULL && block->size == BLOCK_BYTES_MIN)
+            kept = block;
+        else
+            free(block);
+    }
+    if (kept != NULL)
+        *kept = (sc_arena_block){.size = BLOCK_BYTES_MIN};
+    arena->blocks = kept;
+    arena->used_bytes = 0;
+}
+
 static sc_arena_block *block_add(sc_arena *arena, size_t bytes)
 {
     bool            large = bytes > BLOCK_BYTES_MIN;

@@ -23,6 +23,10 @@ void sc_arena_init(sc_arena *arena, size_t bytes_max);
 /* Frees every block; the arena is empty and usable again. */
 void sc_arena_fini(sc_arena *arena);
 
+/* Empty as well, but one ordinary block stays, so that the next request like the last takes no
+ * memory from the heap. */
+void sc_arena_reset(sc_arena *arena);
+
 /* 16-byte aligned memory, or NULL when the ceiling or the heap is reached. */
 void *sc_arena_alloc(sc_arena *arena, size_t bytes);
 

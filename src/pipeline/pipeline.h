@@ -49,6 +49,7 @@ typedef struct {
 typedef struct sc_request {
     /* The caller's, before sc_pipeline_answer. */
     sc_question question;
+    sc_arena   *arena; /* for texts made of the question, borrowed until released; NULL: its own */
     bool        may_store; /* false: the caller has no right to; treated as NO_STORE */
     /* Exactly once, no lock held, possibly before sc_pipeline_answer returns: answer is set. */
     void (*finished)(struct sc_request *request);
@@ -59,7 +60,7 @@ typedef struct sc_request {
 
     /* The pipeline's. */
     sc_pipeline *_pipeline;
-    sc_arena     _arena;
+    sc_arena     _arena; /* unless there is a caller's */
     sc_canonical _canonical;
     sc_digest    _scope, _id;
     sc_waiter    _waiter;

@@ -173,9 +173,10 @@ void sc_pipeline_answer(sc_pipeline *pipeline, sc_request *request)
     request->_started = sc_now();
     sc_request_ref(request); /* not a store: the caller may hold references from before */
     sc_arena_init(&request->_arena, ARENA_BYTES_MAX);
+    sc_arena *arena = request->arena == NULL ? &request->_arena : request->arena;
 
     sc_instant since = request->_started;
-    sc_status  status = name(pipeline, &request->question, &request->_arena, &request->_canonical,
+    sc_status  status = name(pipeline, &request->question, arena, &request->_canonical,
                              &request->_scope, &request->_id, &request->answer.error);
     lap(request, SC_STEP_CANONICAL, &since);
     if (status != SC_OK) {

@@ -105,9 +105,37 @@ static void without_memory_it_stays_as_it_was(void **state)
     assert_int_equal(sc_fail_malloc_each(use_arena, NULL), 2);
 }
 
+static bool small_request(void *context)
+{
+    sc_arena *arena = context;
+    bool      ok = sc_arena_alloc(arena, 1000) != NULL && sc_arena_alloc(arena, 2000) != NULL;
+    sc_arena_reset(arena);
+    return ok;
+}
+
+/* A request like the last one would take memory from the heap again. */
+static void reset_keeps_one_ordinary_block(void **state)
+{
+    (void)state;
+    sc_arena arena;
+    sc_arena_init(&arena, 1 << 20);
+    sc_arena_reset(&arena);
+    assert_true(small_request(&arena));
+    assert_int_equal(sc_fail_malloc_each(small_request, &arena), 0);
+    /* What an unusual request needed goes, whatever order it came in. */
+    assert_non_null(sc_arena_alloc(&arena, 500000));
+    assert_non_null(sc_arena_alloc(&arena, 3000));
+    assert_non_null(sc_arena_alloc(&arena, 3000));
+    sc_arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+    assert_int_equal(sc_fail_malloc_each(small_request, &arena), 0);
+    sc_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reset_keeps_one_ordinary_block),
         cmocka_unit_test(memory_is_aligned_and_distinct),
         cmocka_unit_test(the_ceiling_holds),
         cmocka_unit_test(sizes_that_wrap_are_refused),

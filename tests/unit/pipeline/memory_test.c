@@ -116,9 +116,49 @@ static void an_invalidation_without_memory_removes_too_much_rather_than_too_litt
     rig_close(&r);
 }
 
+static void let_go(sc_request *request)
+{
+    (void)request;
+}
+
+typedef struct {
+    rig     *r;
+    sc_arena arena; /* warmed up */
+} quiet;
+
+static bool hit_once(void *context)
+{
+    quiet *q = context;
+    ask    a;
+    ask_init(&a, q->r, "What is asked all day?");
+    a.request.arena = &q->arena;
+    a.request.finished = let_go;
+    a.request.released = let_go;
+    sc_pipeline_answer(q->r->pipeline, &a.request);
+    bool hit = a.request.answer.status == SC_OK && a.request.answer.source == SC_SOURCE_EXACT;
+    sc_arena_reset(&q->arena);
+    return hit;
+}
+
+/* Each hit would wait for the heap's lock, and leave its memory in pieces. */
+static void an_exact_hit_takes_nothing_from_the_heap(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, NULL);
+    rig_teach(&r, "What is asked all day?");
+    quiet q = {.r = &r};
+    sc_arena_init(&q.arena, 1 << 20);
+    assert_true(hit_once(&q));
+    assert_int_equal(sc_fail_malloc_each(hit_once, &q), 0);
+    sc_arena_fini(&q.arena);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_exact_hit_takes_nothing_from_the_heap),
         cmocka_unit_test(a_miss_without_memory_ends_once),
         cmocka_unit_test(a_hit_without_memory_ends_once),
         cmocka_unit_test(opening_without_memory_leaves_nothing),
