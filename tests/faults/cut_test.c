@@ -98,7 +98,7 @@ static sc_load_figures run(place *here, const char *name, sc_proxy *proxy, const
     sc_load *load = sc_load_start(&through, 1, &(sc_load_options){.retry = retry});
     sc_load_wait_for(load, 50);
     sc_proxy_behave(proxy, ways);
-    usleep(1500000);
+    usleep(800000);
     sc_load_wait_for(load, 100);
     sc_proxy_behave(proxy, NULL);
     sc_load_wait_for(load, 50);

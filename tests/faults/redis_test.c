@@ -203,6 +203,50 @@ static void redis_read_only_loses_no_request(void **state)
     expect_works_again(here);
 }
 
+/* Redis reads a file for about a second, and answers everything with -LOADING meanwhile. */
+static void load_for_a_while(sc_world *here)
+{
+    long long keys = sc_test_redis_integer(here->redis, "DBSIZE");
+    freeReplyObject(sc_test_redis_call(here->redis, "CONFIG SET loading-process-events-interval-bytes 1024"));
+    freeReplyObject(sc_test_redis_call(here->redis, "CONFIG SET key-load-delay %lld", 1000000 / (keys + 1)));
+    freeReplyObject(sc_test_redis_call(here->redis, "DEBUG RELOAD"));
+    freeReplyObject(sc_test_redis_call(here->redis, "CONFIG SET key-load-delay 0"));
+    redisReply *errors = sc_test_redis_call(here->redis, "INFO errorstats");
+    assert_non_null(strstr(errors->str, "errorstat_LOADING"));
+    freeReplyObject(errors);
+}
+
+static void redis_loading_loses_no_request(void **state)
+{
+    sc_world *here = sc_world_of(state);
+    load      l;
+    run(here, "loading", load_for_a_while, &l);
+    expect_works_again(here);
+}
+
+/* What was paid for while Redis was away is not paid for again by other servers. */
+static void what_was_answered_meanwhile_is_written_later(void **state)
+{
+    enum { NEW = 20 };
+    sc_world *here = sc_world_of(state);
+    load      l = {.here = here};
+    long      run_number = (long)(sc_now().ns % 1000000);
+    char      prompt[64];
+    sc_test_redis_kill(here->redis);
+    for (int i = 0; i < NEW; i++) {
+        snprintf(prompt, sizeof prompt, "Asked without Redis %ld, %d?", run_number, i);
+        ask_one(&l, prompt);
+    }
+    sc_test_redis_restart(here->redis, true);
+    expect_works_again(here);
+    size_t late = here->servers_count == 1 ? sc_world_add(here, NULL) : 1;
+    for (int i = 0; i < NEW; i++) {
+        snprintf(prompt, sizeof prompt, "Asked without Redis %ld, %d?", run_number, i);
+        assert_int_equal(sc_ask_source(here->askers[late], prompt), SEMCACHE__V1__SOURCE__SOURCE_EXACT);
+    }
+    print_message("written later: %d of %d answers of the time without Redis, and the index made anew\n", NEW, NEW);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +255,8 @@ int main(void)
         cmocka_unit_test(redis_flushed_gets_its_index_again),
         cmocka_unit_test(redis_out_of_memory_loses_no_request),
         cmocka_unit_test(redis_read_only_loses_no_request),
+        cmocka_unit_test(redis_loading_loses_no_request),
+        cmocka_unit_test(what_was_answered_meanwhile_is_written_later),
     };
     return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }
