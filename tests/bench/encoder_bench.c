@@ -1,8 +1,10 @@
 /* encoder_bench - what the built-in encoder costs, beside the processor's own limit.
  *
  *     bazel run -c opt //tests/bench:encoder_bench -- --seconds 1 --kernel avx2 --weights float32
+ *         --pass "1 question" --threads-max 1
  *
- * Each option may be left out; --quick only shows that it works.
+ * Each option may be left out; --kernel best is what the server takes; --quick only shows that it
+ * works.
  *
  * Each row: milliseconds of CPU and of wall time per pass and per text (medians of repeated passes),
  * and the arithmetic done as a share of what a loop of nothing but fused multiply-adds reaches on
@@ -200,7 +202,19 @@ static void run_case(const sc_weights *weights, const load_case *load, int threa
     fflush(stdout);
 }
 
-static int run_all(const sc_kernel *kernel, bool float16, double seconds, int threads_max)
+/* What to measure; NULL: all. */
+typedef struct {
+    const char *kernel, *weights, *pass;
+    double      seconds; /* for each row */
+    int         threads_max;
+} choice;
+
+static bool wanted(const char *option, const char *name)
+{
+    return option == NULL || strcmp(option, name) == 0;
+}
+
+static int run_all(const sc_kernel *kernel, bool float16, const choice *chosen)
 {
     char        folder[4096];
     sc_error    error = {0};
@@ -213,9 +227,10 @@ static int run_all(const sc_kernel *kernel, bool float16, double seconds, int th
     printf("\n%s, %s weights\n%-14s %7s %9s %9s %9s %9s %9s %8s\n", kernel->name,
            float16 ? "float16" : "float32", "pass", "threads", "cpu ms", "wall ms", "cpu/text",
            "GFLOP/s", "peak", "share");
-    for (int threads = 1; threads <= threads_max; threads++)
+    for (int threads = 1; threads <= chosen->threads_max; threads++)
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-            run_case(weights, &cases[i], threads, seconds);
+            if (wanted(chosen->pass, cases[i].name))
+                run_case(weights, &cases[i], threads, chosen->seconds);
     sc_weights_close(weights);
     return 0;
 }
@@ -228,25 +243,33 @@ static const char *option(int argc, char **argv, const char *name)
     return NULL;
 }
 
-static bool wanted(const char *option, const char *name)
+static const char *or(const char *value, const char *otherwise)
 {
-    return option == NULL || strcmp(option, name) == 0;
+    return value == NULL ? otherwise : value;
+}
+
+static bool kernel_wanted(const choice *chosen, const sc_kernel *kernel)
+{
+    if (chosen->kernel != NULL && strcmp(chosen->kernel, "best") == 0)
+        return kernel == sc_kernel_best();
+    return kernel->available() && wanted(chosen->kernel, kernel->name);
 }
 
 int main(int argc, char **argv)
 {
-    const char *seconds = option(argc, argv, "--seconds");
-    const char *kernel = option(argc, argv, "--kernel");
-    const char *weights = option(argc, argv, "--weights");
-    int         failed = 0;
+    choice chosen = {.kernel = option(argc, argv, "--kernel"),
+                     .weights = option(argc, argv, "--weights"),
+                     .pass = option(argc, argv, "--pass"),
+                     .seconds = atof(or(option(argc, argv, "--seconds"), "0.5")),
+                     .threads_max = atoi(or(option(argc, argv, "--threads-max"), "2"))};
+    int    failed = 0;
     openblas_set_num_threads(1);
     if (argc == 2 && strcmp(argv[1], "--quick") == 0)
-        return run_all(sc_kernel_best(), false, 0, 1);
+        chosen = (choice){.kernel = "best", .weights = "float32", .threads_max = 1};
     for (size_t i = 0; i < sc_kernels_count; i++)
         for (int float16 = 0; float16 <= 1; float16++)
-            if (sc_kernels[i]->available() && wanted(kernel, sc_kernels[i]->name) &&
-                wanted(weights, float16 ? "float16" : "float32"))
-                failed |=
-                    run_all(sc_kernels[i], float16, seconds == NULL ? 0.5 : atof(seconds), 2);
+            if (kernel_wanted(&chosen, sc_kernels[i]) &&
+                wanted(chosen.weights, float16 ? "float16" : "float32"))
+                failed |= run_all(sc_kernels[i], float16, &chosen);
     return failed;
 }

@@ -9,6 +9,7 @@ import sys
 import time
 
 from redisvl.extensions.cache.llm import SemanticCache
+from redisvl.extensions.cache.llm.schema import CacheEntry
 from redisvl.utils.vectorize import CustomVectorizer
 import redis
 
@@ -27,9 +28,12 @@ def open_cache():
 
 
 def fill(cache, count):
+    """What store() does with one entry, for all of them at once."""
     texts = [vectors.stored(n) for n in range(count)]
-    for text, vector in zip(texts, vectors.embed_all(texts)):
-        cache.store(prompt=text, response="The answer to: " + text, vector=vector.tolist())
+    entries = [CacheEntry(entry_id=str(n), prompt=text, response="The answer to: " + text,
+                          prompt_vector=vector.tolist()).to_dict("float32")
+               for n, (text, vector) in enumerate(zip(texts, vectors.embed_all(texts)))]
+    cache.index.load(data=entries, id_field="entry_id")
 
 
 def main():

@@ -90,13 +90,15 @@ def fill(count):
                                              "DISTANCE_METRIC": "COSINE"}))
     client.ft(INDEX).create_index(schema, definition=IndexDefinition([PREFIX], index_type=IndexType.HASH))
     texts = [vectors.stored(n) for n in range(count)]
+    pipe = client.pipeline(transaction=False)
     for text, vector in zip(texts, vectors.embed_all(texts)):
         key = PREFIX + hashlib.sha256(text.encode()).hexdigest()
-        pipe = client.pipeline()
         pipe.hset(key, mapping={"prompt": text, "answer": "The answer to: " + text, "model": MODEL,
                                 "created_at": time.time(), "vector": vector.tobytes()})
         pipe.expire(key, TTL_SECONDS)
-        pipe.execute()
+        if len(pipe) >= 400:
+            pipe.execute()
+    pipe.execute()
 
 
 def serve():

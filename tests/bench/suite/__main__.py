@@ -7,6 +7,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -15,8 +16,8 @@ from suite import figures, kernels, latency, memory, peers, plan, plot, redis_se
 from suite.world import Missing, World
 
 # The rest of a run's parts, by the names that --only takes.
-PARTS = ("paths", "latency", "batches", "peers", "plot", "local", "memory", "encoder", "onnx",
-         "prefilter", "search")
+PARTS = ("paths", "latency", "batches", "peers", "plot", "local", "memory", "start", "encoder",
+         "onnx", "prefilter", "search")
 
 
 class Run:
@@ -66,13 +67,16 @@ def measure(run):
             tutorial = run.part("peers", lambda: peers.Tutorial(world, run.plan))
             measure_serving(run, rig, tutorial)
             rig.stop()
-        run.add("memory", lambda: memory.rows_of(world, run.plan))
+        run.add("memory", lambda: [memory.idle_row(world, run.plan)])
+        run.add("memory", lambda: [memory.flight_row(world, run.plan)])
+        run.add("start", lambda: memory.start_rows(world, run.plan))
         run.add("local", lambda: serving.local_rows(world, run.plan))
     finally:
         world.close()
     run.add("encoder", lambda: kernels.encoder_rows(run.plan))
     run.add("onnx", lambda: peers.onnx_rows(run.plan))
     run.add("prefilter", lambda: kernels.prefilter_rows(run.plan))
+    run.rows += serving.beyond_arithmetic_rows(run.rows, run.plan)
 
 
 def machine():
@@ -140,11 +144,14 @@ def main(words):
             if not (options.no_peers and name in ("peers", "onnx"))]
     run = Run(plan.quick() if options.quick else plan.whole(), only)
     default_svg(run, options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         measure(run)
     except Missing as missing:
         print(f"[  SKIPPED ] bench: {missing}")
         return 1 if os.environ.get("SEMCACHE_REQUIRE") else 0
+    except KeyboardInterrupt:
+        run.failed.append("interrupted: these are the parts that were measured")
     report(run, options)
     if options.quick:
         check_quick(run)

@@ -1,5 +1,6 @@
 """What the server keeps for an entry, a connection, a waiting request; and how it starts."""
 
+import json
 import os
 import signal
 import socket
@@ -8,17 +9,13 @@ import time
 
 from suite.figures import row
 from suite.serving import NO_STORE, fill
-from suite.world import LOAD, Resp, number, resident_bytes, wait_until
+from suite.world import CLI, LOAD, Resp, number, resident_bytes, wait_until
 
 NAMESPACE = "bench-start"
 QUESTION = "Which colour has article {n}?"
 GROUP = "Memory, resident"
 # An HTTP/2 client's first bytes: the preface and an empty SETTINGS frame.
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-
-
-def rows_of(world, plan):
-    return [idle_row(world, plan), flight_row(world, plan)] + start_rows(world, plan)
 
 
 def idle_row(world, plan):
@@ -61,7 +58,7 @@ def flight_row(world, plan):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(f"{count} misses under way",
-                   lambda: number(server.stats(), "server", "flights") >= count, 30, 0.2)
+                   lambda: number(server.stats(), "server", "flights") >= count, 90, 0.5)
         time.sleep(1)
         held = resident_bytes(server.pid) - before
         threads = len(os.listdir(f"/proc/{server.pid}/task"))
@@ -114,8 +111,6 @@ def start_rows(world, plan):
 
 def text_bytes(server):
     """Of one entry: the question as asked and the answer."""
-    import json
-    from suite.world import CLI
     question = QUESTION.replace("{n}", "12345")
     out = subprocess.run([CLI, "--target", f"127.0.0.1:{server.port}", "--json", "--mode", "no-store",
                           "answer", question], check=True, stdout=subprocess.PIPE, text=True).stdout
