@@ -3,10 +3,10 @@
  * Counted here rather than asked of Redis: every server is told of every entry anyway, by the store's
  * feed, so a look costs nothing at all, also while Redis is away. The alternative, FT.SEARCH and
  * FT.AGGREGATE by tenant, would run on Redis' main thread for each new answer, see its own writes
- * late, and need a field of bytes in every index. The price is about 150 bytes an entry of a named
- * tenant, and that servers know of each other's writes some milliseconds late: together they may
- * overshoot by what was just being written. An entry whose writing failed for good stays counted
- * until it is the oldest.
+ * late, and need a field of bytes in every index. The price is 200 bytes and a microsecond an entry of
+ * a named tenant (measured with a million), and that servers know of each other's writes some
+ * milliseconds late: together they may overshoot by what was just being written. An entry whose writing
+ * failed for good stays counted until it is the oldest.
  *
  * A tenant makes room with its own oldest entries: nobody pushes out anybody else's, and a cache that
  * is full goes on learning. Any thread. */
