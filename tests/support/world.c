@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { VARIABLES_MAX = 32 };
 
@@ -17,6 +18,22 @@ enum { VARIABLES_MAX = 32 };
         "+ft.dropindex"
 
 static const char *const redis_args[] = {"--user", "semcache", ACL, NULL};
+
+/* A server serves before it has Redis; most tests want both. Read from its log, since not every
+ * test lets this asker in. */
+static void await_redis(const sc_test_server *server)
+{
+    enum { TRIES = 500, STEP_US = 20000 };
+    bool there = false;
+    for (int tries = 0; tries < TRIES && !there; tries++) {
+        char *log = sc_test_server_log(server);
+        there = strstr(log, " redis.feed_live ") != NULL &&
+                strstr(log, " redis.index state=ready ") != NULL;
+        free(log);
+        if (!there)
+            usleep(STEP_US);
+    }
+}
 
 size_t sc_world_add(sc_world *world, const char *const *variables)
 {
@@ -33,6 +50,7 @@ size_t sc_world_add(sc_world *world, const char *const *variables)
     size_t at = world->servers_count++;
     world->servers[at] = sc_test_server_start(all);
     world->askers[at] = sc_asker_open(sc_test_server_target(world->servers[at]));
+    await_redis(world->servers[at]);
     return at;
 }
 
