@@ -20,14 +20,14 @@ cd "${BUILD_WORKSPACE_DIRECTORY:?run it with bazel run}"
 mkdir -p "$folder"
 echo "inputs, logs and crashes: $folder" >&2
 
-# The build asks its own Bazel, in its own output folder: the one that runs this script is locked.
+# Bazel lets go of its lock before it runs a program, so the same one can be asked to build.
 bazel=${BAZEL:-bazel}
-base=${FUZZ_OUTPUT_BASE:-$folder/bazel}
+ask() {
+    "$bazel" ${FUZZ_OUTPUT_BASE:+"--output_base=$FUZZ_OUTPUT_BASE"} "$@"
+}
 [ $# -gt 0 ] || set -- $(sed -n 's/.*name = "\([a-z0-9_]*_fuzz\)".*/\1/p' tests/fuzz/BUILD)
-if [ -z "${FUZZ_BUILT:-}" ]; then
-    "$bazel" --output_base="$base" build --config=fuzz --symlink_prefix=/ //tests/fuzz/... >&2
-fi
-bin=$("$bazel" --output_base="$base" info --config=fuzz bazel-bin 2>/dev/null)
+ask build --config=fuzz --symlink_prefix=/ //tests/fuzz/... >&2
+bin=$(ask info --config=fuzz bazel-bin 2>/dev/null)
 
 # How one run ended, from libFuzzer's last lines.
 row() {
