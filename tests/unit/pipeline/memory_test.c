@@ -116,11 +116,6 @@ static void an_invalidation_without_memory_removes_too_much_rather_than_too_litt
     rig_close(&r);
 }
 
-static void let_go(sc_request *request)
-{
-    (void)request;
-}
-
 typedef struct {
     rig     *r;
     sc_arena arena; /* warmed up */
@@ -132,10 +127,9 @@ static bool hit_once(void *context)
     ask    a;
     ask_init(&a, q->r, "What is asked all day?");
     a.request.arena = &q->arena;
-    a.request.finished = let_go;
-    a.request.released = let_go;
-    sc_pipeline_answer(q->r->pipeline, &a.request);
+    ask_go(&a);
     bool hit = a.request.answer.status == SC_OK && a.request.answer.source == SC_SOURCE_EXACT;
+    ask_end(&a);
     sc_arena_reset(&q->arena);
     return hit;
 }
