@@ -231,7 +231,8 @@ sc_move sc_move_prefilter(sc_work *work)
         .query = {.vector = work->vector,
                   .guard = work->origin->_canonical.guard,
                   .hits = work->warm_hits,
-                  .k = work->origin->question.top_k},
+                  .k = work->origin->question.top_k,
+                  .far = (float)work->origin->question.max_distance},
         .done = gather_done,
     };
     sc_work_reading(work);

@@ -64,6 +64,7 @@ typedef struct {
     uint64_t      guard;  /* only entries with the same guard are candidates */
     sc_candidate *hits;   /* [k], the caller's; filled nearest first, each with a reference */
     size_t        k;
+    float         far;    /* beyond this distance only the nearest is of interest; 0: all are */
     size_t        hits_used;
     sc_candidate  refused; /* nearest of another guard, if nearer than hits[0]; entry NULL: none */
 } sc_warm_query;

@@ -298,6 +298,47 @@ static void questions_without_direction_have_no_hits(void **state)
     unmake(f);
 }
 
+/* What is far is not put in order, but what is near must all be there, and the nearest always. */
+static void check_near(const sc_warm_query *some, const sc_warm_query *all)
+{
+    size_t near = 0;
+    while (near < all->hits_used && all->hits[near].distance < some->far)
+        near++;
+    size_t wanted = near > 0 ? near : all->hits_used > 0;
+    assert_int_equal(some->hits_used, wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        assert_ptr_equal(some->hits[i].entry, all->hits[i].entry);
+        assert_true(some->hits[i].distance == all->hits[i].distance);
+    }
+    assert_ptr_equal(some->refused.entry, all->refused.entry);
+}
+
+static void nothing_near_is_lost_when_what_is_far_does_not_matter(void **state)
+{
+    (void)state;
+    static const float far[] = {1e-6f, 0.01f, 0.1f, 0.5f, 0.9f, 1.0f, 1.1f, 2.0f};
+    for (kind of = RANDOM; of < KINDS; of++)
+        for (size_t i = 0; i < sizeof far / sizeof far[0]; i++)
+            for (size_t p = 0; p < sizeof passes / sizeof passes[0]; p++) {
+                uint64_t guards = i % 3;
+                fixture *f = make(of, 900, 64, guards);
+                batch   *some = ask(f, 9, guards), *all = ask(f, 9, guards);
+                for (size_t q = 0; q < 9; q++)
+                    some->queries[q].far = far[i];
+                sc_prefilter(&f->matrix, sc_kernels_best(), passes[p], f->scratch, (sc_wall){NOW},
+                             some->queries, 9);
+                sc_prefilter(&f->matrix, sc_kernels_best(), passes[p], f->scratch, (sc_wall){NOW},
+                             all->queries, 9);
+                for (size_t q = 0; q < 9; q++)
+                    check_near(&some->queries[q], &all->queries[q]);
+                drop_hits(some, 9);
+                drop_hits(all, 9);
+                unask(some);
+                unask(all);
+                unmake(f);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +347,7 @@ int main(void)
         cmocka_unit_test(int8_and_float_passes_agree_to_the_last_bit),
         cmocka_unit_test(skewed_rows_are_not_lost_by_quantising),
         cmocka_unit_test(questions_without_direction_have_no_hits),
+        cmocka_unit_test(nothing_near_is_lost_when_what_is_far_does_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
