@@ -1,21 +1,24 @@
 #include "client/load/histogram.h"
 
-/* Below 32 a bucket is a value; above, the 5 bits after the first one choose it. */
+enum { STEPS = 1 << HISTOGRAM_BITS };
+
+/* Below STEPS a bucket is a value; above, the bits after the first one choose it. */
 static unsigned bucket_of(uint64_t ns)
 {
-    if (ns < 32)
+    if (ns < STEPS)
         return (unsigned)ns;
     unsigned octave = 63u - (unsigned)__builtin_clzll(ns);
-    return (octave - 4) * 32 + (unsigned)(ns >> (octave - 5) & 31);
+    return (octave - HISTOGRAM_BITS + 1) * STEPS +
+           (unsigned)(ns >> (octave - HISTOGRAM_BITS) & (STEPS - 1));
 }
 
 static double bucket_middle(unsigned bucket)
 {
-    if (bucket < 32)
+    if (bucket < STEPS)
         return bucket;
-    unsigned octave = bucket / 32 + 4;
-    double   width = (double)(1ull << (octave - 5));
-    return (32 + bucket % 32) * width + width / 2;
+    unsigned octave = bucket / STEPS + HISTOGRAM_BITS - 1;
+    double   width = (double)(1ull << (octave - HISTOGRAM_BITS));
+    return (STEPS + bucket % STEPS) * width + width / 2;
 }
 
 void histogram_record(histogram *h, uint64_t ns)
