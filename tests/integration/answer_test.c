@@ -233,13 +233,16 @@ static void a_stampede_costs_one_embedding_and_one_llm_call(void **state)
     assert_true(sc_upstream_control(here->upstream, "{\"chat\": {}, \"embeddings\": {}}"));
     assert_int_equal(after.chat_calls - before.chat_calls, 1);
     assert_int_equal(after.embeddings_texts - before.embeddings_texts, 1);
-    size_t by_llm = 0, joined = 0;
+    size_t by_llm = 0, joined = 0, late = 0;
     for (size_t i = 0; i < CROWD; i++) {
         by_llm += crowd[i].source == SEMCACHE__V1__SOURCE__SOURCE_LLM;
         joined += crowd[i].source == SEMCACHE__V1__SOURCE__SOURCE_JOINED;
+        late += crowd[i].source == SEMCACHE__V1__SOURCE__SOURCE_EXACT;
     }
     assert_int_equal(by_llm, 1);
-    assert_int_equal(joined, CROWD - 1);
+    /* On a busy machine a caller may come only when the answer is there already. */
+    assert_int_equal(joined + late, CROWD - 1);
+    assert_in_range(joined, CROWD / 2, CROWD - 1);
 }
 
 /* Each text would cost a round trip of its own. */
