@@ -189,7 +189,7 @@ static Semcache__V1__EmbeddingStats *embedding_stats(maker *m, const sc_embedder
 static Semcache__V1__ServerStats *server_stats(maker *m, const sc_store_info *store,
                                                const sc_embedder_stats *embedder, size_t llm_calls)
 {
-    enum { QUEUES = 4 };
+    enum { QUEUES = 5 };
     sc_rpc_figures             rpc;
     Semcache__V1__ServerStats *out = make(m, 1, sizeof *out);
     sc_rpc_look(m->service->rpc, &rpc);
@@ -202,6 +202,8 @@ static Semcache__V1__ServerStats *server_stats(maker *m, const sc_store_info *st
     out->flights = sc_pipeline_flights(m->service->pipeline);
     out->queues = make(m, QUEUES, sizeof *out->queues);
     out->queues[out->n_queues++] = named(m, "embedding_texts_waiting", embedder->waiting);
+    out->queues[out->n_queues++] =
+        named(m, "searches_waiting", sc_pipeline_searches_waiting(m->service->pipeline));
     out->queues[out->n_queues++] = named(m, "redis_commands_waiting", store->queue_depth);
     out->queues[out->n_queues++] = named(m, "redis_writes_waiting", store->writes_waiting);
     out->queues[out->n_queues++] = named(m, "llm_calls_in_flight", llm_calls);

@@ -190,3 +190,8 @@ size_t sc_pipeline_flights(const sc_pipeline *pipeline)
 {
     return sc_flights_count(pipeline->flights);
 }
+
+size_t sc_pipeline_searches_waiting(const sc_pipeline *pipeline)
+{
+    return sc_gather_waiting(pipeline->gather);
+}

@@ -153,3 +153,4 @@ sc_pipeline_metrics       *sc_pipeline_metrics_of(sc_pipeline *pipeline);
 const sc_pipeline_parts   *sc_pipeline_parts_of(const sc_pipeline *pipeline);
 sc_store                  *sc_pipeline_store(const sc_pipeline *pipeline);
 size_t                     sc_pipeline_flights(const sc_pipeline *pipeline);
+size_t                     sc_pipeline_searches_waiting(const sc_pipeline *pipeline);
