@@ -185,6 +185,14 @@ static sc_status open_admin(sc_app *app, sc_error *error)
     return sc_admin_open(&app->settings->admin, &source, &app->admin, error);
 }
 
+/* A call that the model still works on must not be ended for lasting too long. */
+static sc_status check_together(const sc_settings *settings, sc_error *error)
+{
+    if (settings->rpc.call_ms_max >= settings->llm.timeout_ms)
+        return SC_OK;
+    return sc_fail(error, SC_INVALID, "RPC_CALL_MS_MAX: shorter than LLM_TIMEOUT_MS");
+}
+
 sc_status sc_app_open(sc_settings *settings, sc_app **out, sc_error *error)
 {
     sc_app *app = calloc(1, sizeof *app);
@@ -192,7 +200,9 @@ sc_status sc_app_open(sc_settings *settings, sc_app **out, sc_error *error)
     if (app == NULL)
         return sc_fail(error, SC_NO_MEMORY, "no memory for the server");
     app->settings = settings;
-    sc_status status = open_upstreams(app, error);
+    sc_status status = check_together(settings, error);
+    if (status == SC_OK)
+        status = open_upstreams(app, error);
     if (status == SC_OK)
         status = open_cache(app, error);
     if (status == SC_OK)

@@ -159,6 +159,8 @@ static void put_rpc(table *t, const sc_rpc *rpc, size_t flights)
     count(t, "semcache_calls_refused_total", (double)seen.refused, "Calls beyond the limit.");
     count(t, "semcache_calls_cancelled_total", (double)seen.cancelled,
           "Calls that were over before they were answered.");
+    count(t, "semcache_calls_overdue_total", (double)seen.overdue,
+          "Calls ended because they lasted longer than RPC_CALL_MS_MAX.");
     count(t, "semcache_connections_refused_total", (double)seen.connections_refused,
           "Connections closed for want of descriptors.");
 }

@@ -61,9 +61,12 @@ void rpc_calls_free(sc_rpc_call *list)
     }
 }
 
-static sc_rpc_call *spare_take(rpc_queue *queue)
+/* Notes that `arrived` has come, unless it is NULL, under the same lock. */
+static sc_rpc_call *spare_take(rpc_queue *queue, sc_rpc_call *arrived)
 {
     pthread_mutex_lock(&queue->lock);
+    if (arrived != NULL)
+        rpc_overdue_enter(arrived);
     sc_rpc_call *call = queue->spare;
     if (call != NULL) {
         queue->spare = call->next;
@@ -77,6 +80,7 @@ static void spare_put(sc_rpc_call *call)
 {
     rpc_queue *queue = call->queue;
     pthread_mutex_lock(&queue->lock);
+    rpc_overdue_leave(call);
     bool keep = queue->spare_count < SC_RPC_SPARE_CALLS_MAX;
     if (keep) {
         call->next = queue->spare;
@@ -135,10 +139,27 @@ static void arm_with(sc_rpc_call *call, const rpc_method *method)
 
 bool rpc_call_arm(rpc_queue *queue, const rpc_method *method)
 {
-    sc_rpc_call *call = spare_take(queue);
+    sc_rpc_call *call = spare_take(queue, NULL);
     if (call != NULL)
         arm_with(call, method);
     return call != NULL;
+}
+
+static void arm_successor(sc_rpc_call *arrived)
+{
+    sc_rpc_call *call = spare_take(arrived->queue, arrived);
+    if (call != NULL)
+        arm_with(call, arrived->method);
+    else
+        arrived->rearm = true;
+}
+
+static void arm_again(sc_rpc_call *call)
+{
+    pthread_mutex_lock(&call->queue->lock);
+    rpc_overdue_leave(call);
+    pthread_mutex_unlock(&call->queue->lock);
+    arm_with(call, call->method);
 }
 
 void rpc_call_ref(sc_rpc_call *call)
@@ -168,7 +189,7 @@ static void call_release(sc_rpc_call *call)
     if (call->counted)
         atomic_fetch_sub_explicit(&rpc->inflight, 1, memory_order_relaxed);
     if (call->rearm)
-        arm_with(call, call->method);
+        arm_again(call);
     else
         spare_put(call);
     atomic_fetch_sub_explicit(&rpc->live, 1, memory_order_release);
@@ -301,8 +322,7 @@ static void call_arrived(rpc_tag *tag, bool ok)
     }
     atomic_fetch_add_explicit(&rpc->live, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&rpc->arrived, 1, memory_order_relaxed);
-    if (!rpc_call_arm(call->queue, call->method))
-        call->rearm = true;
+    arm_successor(call);
     call->inline_phase = true;
     if (!refuse(rpc, call)) {
         if (call->method->shape == RPC_UNARY)

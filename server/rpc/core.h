@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "server/rpc/rpc.h"
+#include "src/base/list.h"
 
 enum { SC_RPC_METHODS_MAX = 32, SC_RPC_LISTEN_MAX = 8, SC_RPC_SPARE_CALLS_MAX = 512 };
 
@@ -42,7 +43,17 @@ typedef struct {
     /* Under lock. */
     sc_rpc_call *spare; /* a list by call->next */
     unsigned     spare_count;
+    sc_link      open; /* calls since their arrival, the oldest first; without the endless ones */
 } rpc_queue;
+
+/* The thread that ends calls which last too long. */
+typedef struct {
+    pthread_t       thread;
+    bool            started;
+    pthread_mutex_t lock;
+    pthread_cond_t  tick;
+    bool            stop; /* under lock */
+} rpc_overdue;
 
 typedef enum { RPC_SERVING, RPC_REFUSING } rpc_phase;
 
@@ -60,14 +71,15 @@ struct sc_rpc {
     bool            started, stopped, stuck;
     void (*on_drain)(void *context, rpc_phase phase); /* health: before each phase of a stop */
     void   *on_drain_context;
-    rpc_tag shutdown_tag;
+    rpc_tag     shutdown_tag;
+    rpc_overdue watch;
 
     /* Any thread. */
     _Atomic bool     refusing;
     _Atomic bool     shut;     /* the core's shutdown notice has come */
     _Atomic int64_t  live;     /* call objects between arrival and release */
     _Atomic int64_t  inflight; /* of them, those counted against inflight_max */
-    _Atomic uint64_t arrived, refused, cancelled, unknown;
+    _Atomic uint64_t arrived, refused, cancelled, overdue, unknown;
 };
 
 /* One reference each: the dispatch, every batch under way, and the owner of a late answer. The
@@ -93,6 +105,10 @@ struct sc_rpc_call {
     grpc_byte_buffer *message; /* streams: received */
     sc_rpc_late       late;
     sc_rpc_call      *next; /* in the spare list */
+
+    /* Under the queue's lock. */
+    sc_link    open;
+    sc_instant since;
 
     /* Streams: any thread, under lock. */
     pthread_mutex_t lock;
@@ -122,6 +138,12 @@ bool       rpc_buffer_flat(grpc_byte_buffer *buffer, grpc_slice *out);
 sc_str     rpc_slice_view(const grpc_slice *slice); /* lent by *slice itself: short ones lie in it */
 grpc_slice rpc_slice_message(const struct ProtobufCMessage *message);
 void       rpc_op_status(grpc_op *op, sc_status status, grpc_slice *text);
+
+/* overdue.c: enter and leave under the queue's lock. */
+void      rpc_overdue_enter(sc_rpc_call *call);
+void      rpc_overdue_leave(sc_rpc_call *call);
+sc_status rpc_overdue_start(sc_rpc *rpc); /* Errors: SC_NO_MEMORY. */
+void      rpc_overdue_stop(sc_rpc *rpc);
 
 /* stream.c: a call of a streaming method. The handler gets the first message of a server stream
  * and nothing of a bidi one; it sets call->context, if it wants one, before anything else. */

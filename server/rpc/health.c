@@ -6,7 +6,10 @@
 #include "server/rpc/core.h"
 #include "src/base/list.h"
 
-enum { SERVICES_MAX = 8, WATCHERS_MAX = 1024, UNKNOWN = -1 };
+/* A quarter of the places at most for one address: none can keep all others from watching. By
+ * address, because connections cost a peer nothing; not fewer, because a proxy speaks for many. */
+enum { SERVICES_MAX = 8, WATCHERS_MAX = 1024, WATCHERS_OF_ONE_MAX = 256, UNKNOWN = -1 };
+enum { ADDRESS_BYTES = 80 };
 
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus serving_status;
 
@@ -29,6 +32,7 @@ typedef struct {
     sc_rpc_call   *call;
     int            service; /* UNKNOWN: answered SERVICE_UNKNOWN, and kept open */
     serving_status sent;    /* under the lock of health */
+    char           address[ADDRESS_BYTES]; /* of the caller, without its port */
 } watcher;
 
 static sc_health *health_of(const sc_rpc_call *call)
@@ -94,12 +98,32 @@ static void watcher_tell(const sc_health *health, watcher *w)
         w->sent = response.status;
 }
 
+static void address_of(const sc_rpc_call *call, char out[ADDRESS_BYTES])
+{
+    sc_rpc_peer(call, out, ADDRESS_BYTES);
+    char *port = strrchr(out, ':');
+    if (port != NULL)
+        *port = '\0';
+}
+
+/* Under lock. */
+static bool has_place(const sc_health *health, const char *address)
+{
+    unsigned of_one = 0;
+    SC_LIST_EACH (at, &health->watchers)
+        of_one += strcmp(SC_CONTAINER(at, watcher, link)->address, address) == 0;
+    return !health->closed && health->watchers_count < WATCHERS_MAX && of_one < WATCHERS_OF_ONE_MAX;
+}
+
+/* Under lock. */
 static watcher *watcher_add(sc_health *health, sc_rpc_call *call, int service)
 {
-    watcher *w = health->closed || health->watchers_count == WATCHERS_MAX ? NULL
-                                                                           : calloc(1, sizeof *w);
+    char address[ADDRESS_BYTES];
+    address_of(call, address);
+    watcher *w = has_place(health, address) ? calloc(1, sizeof *w) : NULL;
     if (w == NULL)
         return NULL;
+    memcpy(w->address, address, sizeof address);
     w->call = call;
     w->service = service;
     w->sent = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__UNKNOWN;
@@ -205,8 +229,11 @@ sc_status sc_health_open(sc_rpc *rpc, const char *const *services, size_t count,
 
     const sc_rpc_method checks = {
         .path = "/grpc.health.v1.Health/Check", .handle = check, .context = health, .unlimited = true};
-    const sc_rpc_method watches = {
-        .path = "/grpc.health.v1.Health/Watch", .handle = watch, .context = health, .unlimited = true};
+    const sc_rpc_method watches = {.path = "/grpc.health.v1.Health/Watch",
+                                   .handle = watch,
+                                   .context = health,
+                                   .unlimited = true,
+                                   .endless = true};
     sc_status status = sc_rpc_serve(rpc, &checks);
     if (status == SC_OK)
         status = rpc_serve_shape(rpc, &watches, RPC_SERVER_STREAM, &hooks);

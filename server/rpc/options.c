@@ -19,6 +19,8 @@ static const sc_setting rows[] = {
      "Calls under way; more are answered RESOURCE_EXHAUSTED at once."},
     {"RPC_RETRY_AFTER_MS", SC_SETTING_INT, FIELD(retry_after_ms), 1, 60000, "100", "ms", NULL,
      "What a caller beyond RPC_INFLIGHT_MAX is told to wait before it tries again."},
+    {"RPC_CALL_MS_MAX", SC_SETTING_INT, FIELD(call_ms_max), 1, 86400000, "300000", "ms", NULL,
+     "A call that lasts longer is ended, also one whose caller does not read its answer."},
     {"RPC_CONNECTIONS_MAX", SC_SETTING_INT, FIELD(connections_max), 0, 1000000, "0", "connections",
      NULL, "Connections; more are closed at once. 0: what the descriptor limit allows."},
     {"RPC_STREAMS_MAX", SC_SETTING_INT, FIELD(streams_max), 1, 100000, "1000", "calls", NULL,

@@ -45,6 +45,7 @@ typedef struct {
     void           *context;
     unsigned        armed;     /* calls that can arrive at once, per queue; 0: 4. 32 for a hot one */
     bool            unlimited; /* not counted against inflight_max: health */
+    bool            endless;   /* call_ms_max does not end it: health's Watch */
 } sc_rpc_method;
 
 /* Makes a server that does not listen yet. Not after a fork that follows an earlier open.
@@ -74,6 +75,7 @@ typedef struct {
     uint64_t arrived;   /* calls, all methods */
     uint64_t refused;   /* beyond inflight_max, or while stopping */
     uint64_t cancelled; /* over before they were answered */
+    uint64_t overdue;   /* ended after call_ms_max */
     uint64_t unknown;   /* methods that nobody serves */
     int64_t  inflight;
     uint64_t connections_refused; /* no descriptor left */

@@ -128,6 +128,7 @@ static void queues_open(sc_rpc *rpc)
         rpc_queue *queue = &rpc->queues[i];
         queue->rpc = rpc;
         pthread_mutex_init(&queue->lock, NULL);
+        sc_list_init(&queue->open);
         queue->queue = grpc_completion_queue_create_for_next(NULL);
         grpc_server_register_completion_queue(rpc->server, queue->queue, NULL);
     }
@@ -271,6 +272,8 @@ sc_status sc_rpc_start(sc_rpc *rpc, sc_error *error)
         if (!queue->started)
             return sc_fail(error, SC_UNAVAILABLE, "no thread for a queue");
     }
+    if (rpc_overdue_start(rpc) != SC_OK)
+        return sc_fail(error, SC_UNAVAILABLE, "no thread for calls that last too long");
     return SC_OK;
 }
 
@@ -390,7 +393,9 @@ void sc_rpc_close(sc_rpc *rpc)
 {
     if (rpc == NULL)
         return;
-    if (sc_rpc_stop(rpc) != SC_OK || rpc->stuck)
+    sc_status stopped = sc_rpc_stop(rpc);
+    rpc_overdue_stop(rpc);
+    if (stopped != SC_OK || rpc->stuck)
         return;
     if (!rpc->stopped)
         shut_without_threads(rpc);
@@ -409,6 +414,7 @@ void sc_rpc_look(const sc_rpc *rpc, sc_rpc_figures *out)
     out->arrived = atomic_load_explicit(&rpc->arrived, memory_order_relaxed);
     out->refused = atomic_load_explicit(&rpc->refused, memory_order_relaxed);
     out->cancelled = atomic_load_explicit(&rpc->cancelled, memory_order_relaxed);
+    out->overdue = atomic_load_explicit(&rpc->overdue, memory_order_relaxed);
     out->unknown = atomic_load_explicit(&rpc->unknown, memory_order_relaxed);
     out->inflight = atomic_load_explicit(&rpc->inflight, memory_order_relaxed);
     out->connections_refused = sc_accept_guard_refused();

@@ -199,6 +199,7 @@ static Semcache__V1__ServerStats *server_stats(maker *m, const sc_store_info *st
     out->uptime_seconds = (double)sc_elapsed_us(m->service->started_at, m->now) / 1e6;
     out->in_flight = (uint64_t)rpc.inflight;
     out->in_flight_max = m->service->inflight_max;
+    out->calls_overdue = rpc.overdue;
     out->flights = sc_pipeline_flights(m->service->pipeline);
     out->queues = make(m, QUEUES, sizeof *out->queues);
     out->queues[out->n_queues++] = named(m, "embedding_texts_waiting", embedder->waiting);

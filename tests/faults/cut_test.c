@@ -74,15 +74,19 @@ static place *need(void **state)
 
 static void expect_whole(place *here)
 {
-    enum { TRIES_MAX = 400 };
+    enum { TRIES_MAX = 400, LOG_BYTES = 3000 };
     int tries = 0;
     for (bool whole = false; !whole; tries++) {
         sc_stats_response *stats = sc_ask_stats(here->world.askers[0]);
         whole = stats->redis->connected && stats->redis->feed_live &&
                 strcmp(stats->redis->index_state, "ready") == 0 && stats->redis->writes_waiting == 0;
-        if (tries == TRIES_MAX)
+        if (tries == TRIES_MAX) {
+            char  *log = sc_test_server_log(here->world.servers[0]);
+            size_t len = strlen(log);
+            print_message("%s\n", log + (len > LOG_BYTES ? len - LOG_BYTES : 0));
             fail_msg("10 s after the last cut: connected %d, feed %d, index %s", stats->redis->connected,
                      stats->redis->feed_live, stats->redis->index_state);
+        }
         sc_stats_free(stats);
         usleep(25000);
     }

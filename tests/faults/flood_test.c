@@ -10,11 +10,13 @@
 #include "client/lib/client.h"
 #include "src/base/clock.h"
 #include "tests/support/proxy.h"
+#include "tests/support/raw.h"
 #include "tests/support/world.h"
 
 enum {
     INFLIGHT_MAX = 32,
     RETRY_AFTER_MS = 250,
+    CALL_MS_MAX = 3000, /* of the second server */
     /* The promise is 50 ms; on a machine with other work to do this is when the test gives up. */
     ENDED_MS_MAX = 3000
 };
@@ -24,6 +26,8 @@ static int set_up(void **state)
     static sc_world here;
     *state = &here;
     sc_world_open(&here, 1, (const char *const[]){"RPC_INFLIGHT_MAX=32", "RPC_RETRY_AFTER_MS=250", NULL});
+    if (here.redis != NULL)
+        sc_world_add(&here, (const char *const[]){"RPC_CALL_MS_MAX=3000", "LLM_TIMEOUT_MS=3000", NULL});
     return 0;
 }
 
@@ -57,13 +61,35 @@ static sc_upstream_counters upstream_of(sc_world *here)
     return counters;
 }
 
-/* Calls under way, this one left out. */
-static uint64_t in_flight(sc_world *here)
+/* Calls under way at a server, this one left out. */
+static uint64_t in_flight_at(sc_world *here, size_t server)
 {
-    sc_stats_response *stats = sc_ask_stats(here->askers[0]);
+    sc_stats_response *stats = sc_ask_stats(here->askers[server]);
     uint64_t           calls = stats->server->in_flight;
     sc_stats_free(stats);
     return calls == 0 ? 0 : calls - 1;
+}
+
+static uint64_t in_flight(sc_world *here)
+{
+    return in_flight_at(here, 0);
+}
+
+/* Answers given by a server, from memory or not. */
+static uint64_t answered(sc_world *here, size_t server)
+{
+    sc_stats_response *stats = sc_ask_stats(here->askers[server]);
+    uint64_t           answers = stats->since_start->llm + stats->since_start->exact;
+    sc_stats_free(stats);
+    return answers;
+}
+
+static uint64_t overdue(sc_world *here)
+{
+    sc_stats_response *stats = sc_ask_stats(here->askers[1]);
+    uint64_t           calls = stats->server->calls_overdue;
+    sc_stats_free(stats);
+    return calls;
 }
 
 #define WITHIN(ms, condition, ...)                                                                     \
@@ -263,45 +289,72 @@ static void the_llm_goes_on_while_somebody_waits(void **state)
 
 /* ---- callers who do not read ---------------------------------------------------------------------------------- */
 
-/* Gives a script, to be freed: an answer of that many bytes, 300 ms from now. */
-static char *long_answer(size_t bytes)
+/* Asks a server for an answer larger than the caller's window, of which nothing is read, and waits until
+ * it is on its way. Not through a proxy that holds bytes back: the kernel's buffers take megabytes. */
+static raw_call *ask_and_not_read(sc_world *here, size_t server, const char *prompt, int64_t timeout_ms)
 {
-    static const char head[] = "{\"chat\": {\"delay_ms\": 300, \"answer\": \"", tail[] = "\"}}";
-    char             *script = malloc(sizeof head + bytes + sizeof tail);
-    assert_non_null(script);
-    memcpy(script, head, sizeof head - 1);
-    memset(script + sizeof head - 1, 'x', bytes);
-    memcpy(script + sizeof head - 1 + bytes, tail, sizeof tail);
-    return script;
+    uint8_t        bytes[128];
+    sc_ask_request request = sc_ask_init(prompt);
+    size_t         len = protobuf_c_message_pack(&request.base, bytes);
+    uint64_t       before = answered(here, server);
+    raw_call      *call = raw_open(sc_test_server_target(here->servers[server]),
+                                   "/semcache.v1.SemanticCache/Answer", timeout_ms, false);
+    assert_true(raw_send(call, (sc_str){(const char *)bytes, len}));
+    raw_half_close(call);
+    WITHIN(5000, answered(here, server) > before, "nothing was answered");
+    return call;
 }
 
-/* An answer larger than any window, to a caller who reads nothing: the call is over at its deadline. */
 static void who_does_not_read_is_not_waited_for(void **state)
 {
-    enum { ANSWER_BYTES = 800000, DEADLINE_MS = 1500 };
-    sc_world   *here = friendly(state);
-    char        target[64];
-    asked       a = {.call = NULL};
-    const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
-    char       *script = long_answer(ANSWER_BYTES);
-    assert_true(sc_upstream_control(here->upstream, script));
-    free(script);
-    sc_proxy *proxy = sc_proxy_start(atoi(port + 1), 1);
-    snprintf(target, sizeof target, "127.0.0.1:%d", sc_proxy_port(proxy));
-    sc_client *client = open_client(target);
-    /* The question gets through; nothing of the answer does. */
-    uint64_t chats = upstream_of(here).chat_calls;
-    start(&a, client, "A long answer that nobody reads?", DEADLINE_MS);
-    WITHIN(5000, upstream_of(here).chat_calls > chats, "the LLM was not asked");
-    sc_proxy_behave(proxy, &(sc_proxy_ways){.silent = true});
-    assert_int_equal(wait_for(&a), 4);
-    sc_instant since = sc_instant_after_ms(a.started, DEADLINE_MS);
-    WITHIN(ENDED_MS_MAX, in_flight(here) == 0, "the server still tries to write");
+    enum { DEADLINE_MS = 1500, SURELY_SENT_MS = 200 };
+    sc_world  *here = friendly(state);
+    sc_instant deadline = sc_instant_after_ms(sc_now(), DEADLINE_MS);
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"answer_bytes\": 200000}}"));
+    raw_call *call = ask_and_not_read(here, 0, "A long answer that nobody reads?", DEADLINE_MS);
+    usleep(SURELY_SENT_MS * 1000);
+    assert_true(in_flight(here) == 1 || !sc_instant_before(sc_now(), deadline));
+    WITHIN(DEADLINE_MS + ENDED_MS_MAX, in_flight(here) == 0, "the server still tries to write");
     print_message("a caller does not read: its call was over %.1f ms after its deadline\n",
-                  (double)sc_elapsed_us(since, sc_now()) / 1000);
+                  (double)sc_elapsed_us(deadline, sc_now()) / 1000);
+    raw_close(call);
+}
+
+/* Without a deadline nothing of the caller's ends the call: the server's own bound does. */
+static void who_does_not_read_and_waits_for_ever_is_ended(void **state)
+{
+    enum { CALLERS = 8 };
+    sc_world  *here = friendly(state);
+    char       prompt[64];
+    raw_call  *calls[CALLERS];
+    uint64_t   before = overdue(here);
+    sc_instant since = sc_now();
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"answer_bytes\": 200000}}"));
+    for (unsigned i = 0; i < CALLERS; i++) {
+        snprintf(prompt, sizeof prompt, "A long answer, never read, %u?", i / 2); /* half are hits */
+        calls[i] = ask_and_not_read(here, 1, prompt, 0);
+    }
+    WITHIN(CALL_MS_MAX * 2 + ENDED_MS_MAX, in_flight_at(here, 1) == 0, "the server tries to write for ever");
+    print_message("callers without a deadline do not read: over %.1f s after the first began; the bound is %d s\n",
+                  (double)sc_elapsed_us(since, sc_now()) / 1e6, CALL_MS_MAX / 1000);
+    assert_int_equal(overdue(here), before + CALLERS);
+    for (unsigned i = 0; i < CALLERS; i++)
+        raw_close(calls[i]);
+}
+
+/* An ordinary long answer of the model's, asked for without a deadline. */
+static void who_waits_long_for_the_llm_is_answered(void **state)
+{
+    sc_world  *here = friendly(state);
+    sc_client *client = open_client(sc_test_server_target(here->servers[1]));
+    asked      a = {.call = NULL};
+    uint64_t   before = overdue(here);
+    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 2000}}"));
+    start(&a, client, "Slow but good?", INT64_MAX);
+    assert_int_equal(wait_for(&a), 0);
+    assert_int_equal(overdue(here), before);
     sc_client_call_close(a.call);
     sc_client_close(client);
-    sc_proxy_stop(proxy);
 }
 
 int main(void)
@@ -313,6 +366,8 @@ int main(void)
         cmocka_unit_test(who_vanishes_is_not_worked_for),
         cmocka_unit_test(the_llm_goes_on_while_somebody_waits),
         cmocka_unit_test(who_does_not_read_is_not_waited_for),
+        cmocka_unit_test(who_does_not_read_and_waits_for_ever_is_ended),
+        cmocka_unit_test(who_waits_long_for_the_llm_is_answered),
     };
     return cmocka_run_group_tests(tests, set_up, sc_world_tear_down);
 }

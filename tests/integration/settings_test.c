@@ -53,6 +53,13 @@ static void plain_text_for_others_wants_to_be_said(void **state)
     expect_refusal("LISTEN=0.0.0.0:0", NULL, "INSECURE_LISTEN");
 }
 
+/* Answers that the model was about to give would be cut off. */
+static void calls_may_last_as_long_as_the_model(void **state)
+{
+    (void)state;
+    expect_refusal("RPC_CALL_MS_MAX=59999", NULL, "LLM_TIMEOUT_MS");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -60,6 +67,7 @@ int main(void)
         cmocka_unit_test(unknown_flags_are_refused),
         cmocka_unit_test(redis_urls_that_cannot_work_are_refused),
         cmocka_unit_test(plain_text_for_others_wants_to_be_said),
+        cmocka_unit_test(calls_may_last_as_long_as_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "client/lib/client.h"
 #include "server/rpc/rpc.h"
 #include "src/base/log.h"
+#include "tests/support/raw.h"
 #include "tests/support/cmocka.h"
 
 enum { OK = 0, CANCELLED = 1, INVALID = 3, DEADLINE = 4, EXHAUSTED = 8, UNIMPLEMENTED = 12,
@@ -319,6 +320,102 @@ static void no_deadline_is_never(void **state)
     assert_true(atomic_load(&f->deadline_ns) == SC_INSTANT_NEVER.ns);
     sc_rpc_fail(atomic_load(&f->held), SC_NOT_FOUND, "none", 0);
     assert_int_equal(pending_wait(&p)->code, 5);
+    pending_end(&p);
+    server_down(f);
+}
+
+/* An owner that never answers a caller without a deadline would cost a place for ever. */
+static void a_call_that_lasts_too_long_is_ended(void **state)
+{
+    enum { CALL_MS_MAX = 300 };
+    sc_rpc_options options = defaults;
+    (void)state;
+    options.call_ms_max = CALL_MS_MAX;
+    fixture   *f = server_up(&options);
+    pending    p;
+    sc_instant from = sc_now();
+    pending_start(&p, f->client, "/t.T/Hold", SC_STR("q"), INT64_MAX);
+    sem_wait(&f->arrived);
+    sem_wait(&f->cancelled_came);
+    assert_true(sc_elapsed_us(from, sc_now()) >= CALL_MS_MAX * 1000);
+    const sc_client_reply *reply = pending_wait(&p);
+    assert_int_equal(reply->code, DEADLINE);
+    assert_non_null(strstr(reply->text, "RPC_CALL_MS_MAX"));
+    sc_rpc_fail(atomic_load(&f->held), SC_CANCELLED, "gone", 0);
+    assert_true(soon(&f->finished, 1));
+    assert_int_equal(atomic_load(&f->cancelled), 1);
+    sc_rpc_figures figures;
+    sc_rpc_look(f->rpc, &figures);
+    assert_int_equal(figures.overdue, 1);
+    assert_int_equal(figures.inflight, 0);
+    pending_end(&p);
+    server_down(f);
+}
+
+static int64_t inflight(const fixture *f)
+{
+    sc_rpc_figures figures;
+    sc_rpc_look(f->rpc, &figures);
+    return figures.inflight;
+}
+
+/* Callers without a deadline who ask for much and read nothing would lock everybody out. */
+static void answers_that_nobody_reads_give_their_places_back(void **state)
+{
+    enum { PLACES = 4, CALL_MS_MAX = 1500 };
+    sc_rpc_options options = defaults;
+    raw_call      *calls[PLACES];
+    char           text[64];
+    (void)state;
+    options.call_ms_max = CALL_MS_MAX;
+    options.inflight_max = PLACES;
+    fixture *f = server_up(&options);
+    for (int i = 0; i < PLACES; i++) {
+        calls[i] = raw_open(f->target, i % 2 == 0 ? "/t.T/Large" : "/t.T/Hold", 0, false);
+        raw_send(calls[i], SC_STR("q"));
+        raw_half_close(calls[i]);
+        if (i % 2 == 0)
+            continue;
+        sem_wait(&f->arrived);
+        sc_rpc_piece piece = {{f->large, LARGE_BYTES}, note_release, f};
+        sc_rpc_reply(atomic_load(&f->held), &piece, 1);
+    }
+    for (int i = 0; i < 500 && inflight(f) != PLACES; i++)
+        pause_ms(1);
+    assert_int_equal(ask(f, "/t.T/Echo", SC_STR("q"), text, sizeof text), EXHAUSTED);
+    assert_int_equal(atomic_load(&f->released), 0);
+
+    assert_true(soon(&f->released, PLACES));
+    for (int i = 0; i < 2000 && inflight(f) != 0; i++)
+        pause_ms(1);
+    assert_int_equal(ask(f, "/t.T/Echo", SC_STR("q"), text, sizeof text), OK);
+    sc_rpc_figures figures;
+    sc_rpc_look(f->rpc, &figures);
+    assert_int_equal(figures.overdue, PLACES);
+    for (int i = 0; i < PLACES; i++)
+        raw_close(calls[i]);
+    server_down(f);
+}
+
+/* The bound looks at the oldest calls only: those that end in time must have left the list. */
+static void calls_within_their_time_are_left_alone(void **state)
+{
+    enum { CALLS = 2000 };
+    sc_rpc_options options = defaults;
+    char           text[64];
+    pending        p;
+    (void)state;
+    options.call_ms_max = 60000;
+    fixture *f = server_up(&options);
+    pending_start(&p, f->client, "/t.T/Hold", SC_STR("q"), INT64_MAX);
+    sem_wait(&f->arrived);
+    for (int i = 0; i < CALLS; i++)
+        assert_int_equal(ask(f, "/t.T/Echo", SC_STR("q"), text, sizeof text), OK);
+    sc_rpc_reply(atomic_load(&f->held), &(sc_rpc_piece){.bytes = SC_STR("late")}, 1);
+    assert_int_equal(pending_wait(&p)->code, OK);
+    sc_rpc_figures figures;
+    sc_rpc_look(f->rpc, &figures);
+    assert_int_equal(figures.overdue, 0);
     pending_end(&p);
     server_down(f);
 }
@@ -685,6 +782,9 @@ int main(void)
         cmocka_unit_test(cancel_reaches_the_owner_once_and_within_50_ms),
         cmocka_unit_test(deadline_arrives_and_is_enforced),
         cmocka_unit_test(no_deadline_is_never),
+        cmocka_unit_test(a_call_that_lasts_too_long_is_ended),
+        cmocka_unit_test(answers_that_nobody_reads_give_their_places_back),
+        cmocka_unit_test(calls_within_their_time_are_left_alone),
         cmocka_unit_test(failure_carries_text_and_retry_hint),
         cmocka_unit_test(silent_handler_is_an_internal_error),
         cmocka_unit_test(unknown_method_is_unimplemented),

@@ -12,10 +12,10 @@
 #include "server/rpc/reflection.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
-#include "tests/integration/rpc/raw.h"
+#include "tests/support/raw.h"
 #include "tests/support/cmocka.h"
 
-enum { OK = 0, INVALID = 3, NOT_FOUND = 5, UNIMPLEMENTED = 12, UNAVAILABLE = 14 };
+enum { OK = 0, INVALID = 3, DEADLINE = 4, NOT_FOUND = 5, EXHAUSTED = 8, UNIMPLEMENTED = 12, UNAVAILABLE = 14 };
 enum { SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 };
 
 #define CHECK "/grpc.health.v1.Health/Check"
@@ -27,6 +27,7 @@ static sc_rpc        *rpc;
 static sc_health     *health;
 static sc_reflection *reflection;
 static char           target[64];
+static char           socket_path[64];
 
 static void echo(sc_rpc_call *call, sc_str request, void *context)
 {
@@ -34,10 +35,12 @@ static void echo(sc_rpc_call *call, sc_str request, void *context)
     sc_rpc_reply(call, &(sc_rpc_piece){.bytes = request}, 1);
 }
 
-static int up(void **state)
+static int serve(uint32_t call_ms_max)
 {
     static const char *const services[] = {"t.T"};
-    const sc_rpc_options     options = {.listen = "127.0.0.1:0",
+    char                     listen[128];
+    const sc_rpc_options     options = {.listen = listen,
+                                        .call_ms_max = call_ms_max,
                                         .threads = 1,
                                         .inflight_max = 100,
                                         .streams_max = 100,
@@ -46,7 +49,8 @@ static int up(void **state)
                                         .lame_duck_ms = 200,
                                         .grace_ms = 3000};
     sc_error                 error = {0};
-    (void)state;
+    snprintf(socket_path, sizeof socket_path, "/tmp/services_test.%d", (int)getpid());
+    snprintf(listen, sizeof listen, "127.0.0.1:0,unix:%s", socket_path);
     assert_int_equal(sc_rpc_open(&options, &rpc, &error), SC_OK);
     assert_int_equal(sc_health_open(rpc, services, 1, &health), SC_OK);
     assert_int_equal(
@@ -55,6 +59,18 @@ static int up(void **state)
     assert_int_equal(sc_rpc_start(rpc, &error), SC_OK);
     snprintf(target, sizeof target, "127.0.0.1:%d", sc_rpc_port(rpc, 0));
     return 0;
+}
+
+static int up(void **state)
+{
+    (void)state;
+    return serve(60000);
+}
+
+static int up_in_haste(void **state)
+{
+    (void)state;
+    return serve(400);
 }
 
 static int down(void **state)
@@ -160,6 +176,31 @@ static void watchers_may_leave_at_any_time(void **state)
         raw_close(call);
         sc_health_set(health, i % 2 == 0);
     }
+}
+
+/* One address may not keep all others from watching. */
+static void one_address_has_a_share_of_the_watchers(void **state)
+{
+    enum { SHARE = 256 };
+    raw_call *calls[SHARE], *one_more = raw_open(target, WATCH, 60000, false), *other;
+    char      text[64], by_socket[80];
+    (void)state;
+    sc_health_set(health, true);
+    for (size_t i = 0; i < SHARE; i++) {
+        calls[i] = raw_open(target, WATCH, 60000, false);
+        send_service(calls[i], "");
+        assert_int_equal(next_status(calls[i]), SERVING);
+    }
+    send_service(one_more, "");
+    assert_int_equal(raw_status(one_more, text, sizeof text), EXHAUSTED);
+    snprintf(by_socket, sizeof by_socket, "unix:%s", socket_path);
+    other = raw_open(by_socket, WATCH, 60000, false);
+    send_service(other, "");
+    assert_int_equal(next_status(other), SERVING);
+    raw_close(other);
+    raw_close(one_more);
+    for (size_t i = 0; i < SHARE; i++)
+        raw_close(calls[i]);
 }
 
 static void *stop(void *argument)
@@ -328,6 +369,24 @@ static void packed_messages_are_refused_unopened(void **state)
     free(bomb);
 }
 
+/* ---- what lasts ---- */
+
+/* A tool that keeps its stream open holds a place; a load balancer's Watch is meant to stay. */
+static void reflection_ends_in_time_and_watch_stays(void **state)
+{
+    raw_call *watching = raw_open(target, WATCH, 0, false), *reflecting = raw_open(target, REFLECT, 0, false);
+    char      text[64];
+    (void)state;
+    sc_health_set(health, true);
+    send_service(watching, "");
+    assert_int_equal(next_status(watching), SERVING);
+    assert_int_equal(raw_status(reflecting, text, sizeof text), DEADLINE);
+    sc_health_set(health, false);
+    assert_int_equal(next_status(watching), NOT_SERVING);
+    raw_close(watching);
+    raw_close(reflecting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +394,7 @@ int main(void)
         cmocka_unit_test(watch_tells_every_change_at_once),
         cmocka_unit_test(watch_of_an_unknown_service_says_so_and_stays_open),
         cmocka_unit_test(watchers_may_leave_at_any_time),
+        cmocka_unit_test(one_address_has_a_share_of_the_watchers),
         cmocka_unit_test(both_versions_list_the_services),
         cmocka_unit_test(a_symbol_gives_its_file_and_an_unknown_one_an_error),
         cmocka_unit_test(call_without_a_message_is_invalid),
@@ -342,6 +402,8 @@ int main(void)
         cmocka_unit_test(packed_messages_are_refused_unopened),
         cmocka_unit_test(stop_turns_health_off_then_ends_watchers), /* last: it stops the server */
     };
+    const struct CMUnitTest in_haste[] = {cmocka_unit_test(reflection_ends_in_time_and_watch_stays)};
     sc_log_set_level(SC_LOG_ERROR);
-    return cmocka_run_group_tests(tests, up, down);
+    int failed = cmocka_run_group_tests(tests, up, down);
+    return failed + cmocka_run_group_tests(in_haste, up_in_haste, down);
 }

@@ -192,7 +192,7 @@ static sc_str last_user_text(const json_t *messages)
     return text;
 }
 
-static void say(const sc_upstream *upstream, const reply *out, sc_str question, sc_buf *answer)
+static void say_words(const sc_upstream *upstream, const reply *out, sc_str question, sc_buf *answer)
 {
     if (out->how.has_answer || script_is(&out->how, "empty_content")) {
         sc_buf_str(answer, sc_str_of(out->how.answer));
@@ -203,6 +203,13 @@ static void say(const sc_upstream *upstream, const reply *out, sc_str question, 
     else
         sc_buf_str(answer, SC_STR("answer to: "));
     sc_buf_str(answer, question);
+}
+
+static void say(const sc_upstream *upstream, const reply *out, sc_str question, sc_buf *answer)
+{
+    say_words(upstream, out, question, answer);
+    while ((int64_t)answer->len < out->how.answer_bytes && answer->failed == SC_OK)
+        sc_buf_str(answer, SC_STR("x"));
 }
 
 static size_t words(sc_str text)
@@ -349,7 +356,7 @@ bool make_chat(sc_upstream *upstream, const request *in, reply *out)
     const char   *model = json_string_value(json_object_get(root, "model"));
     bool          good = model != NULL && json_array_size(messages) > 0;
     sc_buf        answer;
-    sc_buf_init(&answer, 1 << 20);
+    sc_buf_init(&answer, 4 << 20);
     if (!good || broken_body(out))
         goto out;
     sc_str question = last_user_text(messages);

@@ -11,7 +11,7 @@
 #include "src/base/str.h"
 #include "tests/support/upstream/upstream.h"
 
-enum { WORD = 48, ANSWER_BYTES = 65536 };
+enum { WORD = 48 };
 
 typedef struct {
     int64_t  delay_ms, jitter_ms;
@@ -23,6 +23,7 @@ typedef struct {
     bool     floats;
     bool     has_answer;
     char     answer[4096];
+    int64_t  answer_bytes;
     char     finish_reason[WORD];
     char     model[WORD];
     bool     no_usage;

@@ -47,6 +47,7 @@ static void read_script(const json_t *object, script *s)
     s->cut_after = number(object, "cut_after", s->cut_after);
     s->huge_bytes = number(object, "huge_bytes", s->huge_bytes);
     s->has_answer = json_object_get(object, "answer") != NULL;
+    s->answer_bytes = number(object, "answer_bytes", 0);
     text(object, "fault", s->fault, sizeof s->fault);
     text(object, "answer", s->answer, sizeof s->answer);
     text(object, "finish_reason", s->finish_reason, sizeof s->finish_reason);

@@ -17,6 +17,7 @@
  *   times                 status and fault hold for so many requests, then all is well; -1: for ever
  *   dim, floats           embeddings: another dimension; arrays although base64 was asked for
  *   answer, finish_reason, model, usage     chat: what to say; usage false leaves it out
+ *   answer_bytes          chat: the answer is made that long with x at its end
  *   chunk_ms, cut_after   chat streams: pause between events; events before the cut
  *   huge_bytes            for the huge faults; 500 MB unless said otherwise
  *

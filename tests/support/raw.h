@@ -10,8 +10,8 @@
 
 typedef struct raw_call raw_call;
 
-/* A call on a connection of its own; nothing but the header has been sent. gzip: messages are
- * compressed. */
+/* A call on a connection of its own; nothing but the header has been sent. timeout_ms 0: no
+ * deadline. gzip: messages are compressed. */
 raw_call *raw_open(const char *target, const char *path, int64_t timeout_ms, bool gzip);
 
 /* Sends a message. False when the call is over. */

@@ -1,4 +1,4 @@
-#include "tests/integration/rpc/raw.h"
+#include "tests/support/raw.h"
 
 #include <assert.h>
 #include <grpc/byte_buffer_reader.h>
@@ -31,21 +31,25 @@ static bool run(raw_call *call, grpc_op *ops, size_t count, void *tag)
 raw_call *raw_open(const char *target, const char *path, int64_t timeout_ms, bool gzip)
 {
     raw_call *call = calloc(1, sizeof *call);
-    grpc_arg  args[2];
+    grpc_arg  args[3];
     memset(args, 0, sizeof args);
-    args[0].type = args[1].type = GRPC_ARG_INTEGER;
+    args[0].type = args[1].type = args[2].type = GRPC_ARG_INTEGER;
     args[0].key = (char *)(uintptr_t)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL;
     args[0].value.integer = 1;
-    args[1].key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM;
-    args[1].value.integer = GRPC_COMPRESS_GZIP;
+    /* What is not received stays with the sender: the window does not grow. */
+    args[1].key = (char *)(uintptr_t)GRPC_ARG_HTTP2_BDP_PROBE;
+    args[2].key = (char *)(uintptr_t)GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM;
+    args[2].value.integer = GRPC_COMPRESS_GZIP;
 
     grpc_init();
     grpc_channel_credentials *plain = grpc_insecure_credentials_create();
     call->queue = grpc_completion_queue_create_for_pluck(NULL);
-    call->channel = grpc_channel_create(target, plain, &(grpc_channel_args){gzip ? 2 : 1, args});
+    call->channel = grpc_channel_create(target, plain, &(grpc_channel_args){gzip ? 3 : 2, args});
     grpc_channel_credentials_release(plain);
-    gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                         gpr_time_from_millis(timeout_ms, GPR_TIMESPAN));
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (timeout_ms != 0)
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                gpr_time_from_millis(timeout_ms, GPR_TIMESPAN));
     grpc_slice   method = grpc_slice_from_copied_string(path);
     call->core = grpc_channel_create_call(call->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->queue,
                                           method, NULL, deadline, NULL);
