@@ -331,6 +331,7 @@ static void search_start(sc_work *work)
         .guard = work->origin->_canonical.guard,
         .vector = work->vector,
         .k = question->top_k,
+        .wanted = 1, /* nothing beyond the nearest is ever served */
         .ef_runtime = question->ef_runtime,
     };
     sc_work_expect(work);

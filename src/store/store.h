@@ -35,17 +35,23 @@ typedef struct {
     sc_entry     *found;
 } sc_store_get;
 
-/* The k nearest entries of a scope and guard. */
+/* The nearest entries of a scope and guard. */
 typedef struct {
     sc_store_call call;
     sc_digest     scope;
     uint64_t      guard;
     const float  *vector; /* [dim], unit length, borrowed until done */
-    uint32_t      k;      /* 1..SC_STORE_CANDIDATES_MAX */
+    uint32_t      k;      /* candidates looked at, 1..SC_STORE_CANDIDATES_MAX */
+    uint32_t      wanted; /* so many of them are given at most, the fewer the cheaper; 0: k */
     uint32_t      ef_runtime;
     sc_candidate  found[SC_STORE_CANDIDATES_MAX]; /* nearest first, each with a reference */
     size_t        found_count;
 } sc_store_search;
+
+static inline uint32_t sc_store_wanted(const sc_store_search *search)
+{
+    return search->wanted == 0 || search->wanted > search->k ? search->k : search->wanted;
+}
 
 /* Is this version of the entry still stored? SC_OK and fresh says. Also counts as a use. */
 typedef struct {

@@ -52,6 +52,7 @@ static void as_rows(const sc_redis_schema *schema, const redisReply *reply)
     bool         mine;
     size_t       at = 1;
 
+    sc_redis_rows_found(reply);
     while (sc_redis_next_row(reply, &at, &row)) {
         if (!isnan(row.distance) && (row.distance < 0 || row.distance > 2))
             abort();

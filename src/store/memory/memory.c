@@ -97,16 +97,16 @@ static float distance_between(const float *a, const float *b, uint32_t dim)
 
 static void keep_nearest(sc_store_search *call, sc_entry *entry, float distance)
 {
-    size_t at = call->found_count;
+    size_t at = call->found_count, wanted = sc_store_wanted(call);
 
-    if (at == call->k && call->found[at - 1].distance <= distance)
+    if (at == wanted && call->found[at - 1].distance <= distance)
         return;
-    if (at == call->k)
+    if (at == wanted)
         sc_entry_unref(call->found[--at].entry);
     for (; at > 0 && call->found[at - 1].distance > distance; at--)
         call->found[at] = call->found[at - 1];
     call->found[at] = (sc_candidate){sc_entry_ref(entry), distance};
-    if (call->found_count < call->k)
+    if (call->found_count < wanted)
         call->found_count++;
 }
 

@@ -143,6 +143,14 @@ bool sc_redis_next_row(const redisReply *reply, size_t *at, sc_redis_row *row)
     return true;
 }
 
+size_t sc_redis_rows_found(const redisReply *reply)
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER || reply->element[0]->integer < 0)
+        return 0;
+    return (size_t)reply->element[0]->integer;
+}
+
 const redisReply *sc_redis_scan_keys(const redisReply *reply, sc_str *cursor)
 {
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||

@@ -39,6 +39,10 @@ typedef struct {
  * A document that expired but is not yet gone has only a key. */
 bool sc_redis_next_row(const redisReply *reply, size_t *at, sc_redis_row *row);
 
+/* How many rows the search found, by its own count: some servers leave out what expired. 0: no such
+ * reply. */
+size_t sc_redis_rows_found(const redisReply *reply);
+
 /* Reads [cursor, keys] of a SCAN. NULL: another shape. The cursor is "0" at the end. */
 const redisReply *sc_redis_scan_keys(const redisReply *reply, sc_str *cursor);
 

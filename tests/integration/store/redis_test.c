@@ -99,6 +99,30 @@ static sc_entry *put(sc_store *store, unsigned number)
     return entry;
 }
 
+static sc_entry *put_expiring(sc_store *store, unsigned number, int64_t in_ms)
+{
+    float           vector[DIM];
+    sc_entry_fields fields = sc_test_fields(number);
+
+    fields.expires.ms = sc_wall_now().ms + in_ms;
+    sc_entry *entry = sc_entry_make(&fields);
+    sc_test_vector(vector, DIM, number, 0.1);
+    assert_int_equal(sc_test_put(store, entry, vector), SC_OK);
+    return entry;
+}
+
+/* What Redis would let go of stays, as when somebody meant well. */
+static void persist(const bench *on, const sc_entry *entry)
+{
+    char hex[SC_DIGEST_HEX_BYTES + 1] = {0};
+
+    sc_hex_encode(entry->f.id.bytes, SC_DIGEST_BYTES, hex);
+    redisReply *keys = sc_test_redis_call(on->redis, "KEYS test:v1:*:%s", hex);
+    assert_int_equal(keys->elements, 1);
+    assert_int_equal(sc_test_redis_integer(on->redis, "PERSIST %s", keys->element[0]->str), 1);
+    freeReplyObject(keys);
+}
+
 static sc_store_search search_for(const sc_entry *entry, const float *vector, uint32_t k)
 {
     return (sc_store_search){
@@ -313,6 +337,40 @@ static void the_entry_itself_says_when_it_expires(void **state)
     assert_int_equal(sc_test_search(on.store, &search), SC_OK);
     assert_int_equal(search.found_count, 0);
     sc_entry_unref(entry);
+    tear_down(&on);
+}
+
+/* Entries whose time is over stand in front of one that lives: asked for the nearest alone, the store
+ * must look behind them, else what is stored would be asked of the LLM. One is gone for Redis too, the
+ * other was kept on by somebody. */
+static void expired_entries_do_not_hide_the_next(void **state)
+{
+    bench on;
+    float vector[DIM];
+    (void)state;
+
+    set_up(&on);
+    freeReplyObject(sc_test_redis_call(on.redis, "DEBUG SET-ACTIVE-EXPIRE 0"));
+    sc_test_vector(vector, DIM, 0, 0.1);
+    sc_entry *lives = put(on.store, 3);
+    for (unsigned i = 1; i < 3; i++) {
+        sc_entry *expires = put_expiring(on.store, i, 300);
+        if (i == 2)
+            persist(&on, expires);
+        sc_entry_unref(expires);
+    }
+    sc_store_search search = search_for(lives, vector, 5);
+    search.wanted = 1;
+    assert_int_equal(sc_test_search(on.store, &search), SC_OK);
+    assert_int_equal(search.found_count, 1);
+    assert_true(search.found[0].distance < 1 - cos(0.15));
+    sc_candidates_unref(search.found, search.found_count);
+    usleep(350000);
+    assert_int_equal(sc_test_search(on.store, &search), SC_OK);
+    assert_int_equal(search.found_count, 1);
+    assert_memory_equal(&search.found[0].entry->f.id, &lives->f.id, sizeof lives->f.id);
+    sc_candidates_unref(search.found, search.found_count);
+    sc_entry_unref(lives);
     tear_down(&on);
 }
 
@@ -1084,6 +1142,7 @@ int main(void)
         cmocka_unit_test(putting_without_vector_takes_the_old_one_away),
         cmocka_unit_test(expired_entries_are_never_found),
         cmocka_unit_test(the_entry_itself_says_when_it_expires),
+        cmocka_unit_test(expired_entries_do_not_hide_the_next),
         cmocka_unit_test(a_redis_that_comes_back_empty_empties_memory),
         cmocka_unit_test(invalidation_removes_what_matches_and_nothing_else),
         cmocka_unit_test(invalidating_most_rebuilds_the_index),

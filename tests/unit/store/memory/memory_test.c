@@ -91,6 +91,11 @@ static void search_gives_the_k_nearest_of_scope_and_guard(void **state)
     assert_true(search.found[0].distance < 1e-6f);
     assert_true(fabs(search.found[2].distance - (1 - cos(0.1))) < 1e-6);
     sc_candidates_unref(search.found, search.found_count);
+    search.wanted = 1;
+    assert_int_equal(sc_test_search(store, &search), SC_OK);
+    assert_int_equal(search.found_count, 1);
+    assert_memory_equal(&search.found[0].entry->f.id, &like->f.id, sizeof like->f.id);
+    sc_candidates_unref(search.found, search.found_count);
     search.guard = 1;
     assert_int_equal(sc_test_search(store, &search), SC_OK);
     assert_int_equal(search.found_count, 0);

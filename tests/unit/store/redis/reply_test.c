@@ -107,6 +107,24 @@ static float distance_of(const char *text)
     return row.distance;
 }
 
+/* It decides whether Redis is asked once more; an odd one must not. */
+static void what_a_search_found_is_a_count_or_nothing(void **state)
+{
+    static const struct {
+        const char *reply;
+        size_t      found;
+    } cases[] = {{"[:0]", 0},       {"[:1]", 1}, {"[:12 key [d 1]]", 12}, {"[]", 0},
+                 {"[key [d 1]]", 0}, {"[:-4]", 0}, {":3", 0},               {"!ERR no", 0}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        redisReply *reply = sc_test_reply(cases[i].reply);
+        assert_int_equal(sc_redis_rows_found(reply), cases[i].found);
+        freeReplyObject(reply);
+    }
+    assert_int_equal(sc_redis_rows_found(NULL), 0);
+}
+
 static void distances_are_clamped_or_refused(void **state)
 {
     (void)state;
@@ -173,6 +191,7 @@ int main(void)
         cmocka_unit_test(an_error_inside_exec_counts),
         cmocka_unit_test(rows_are_read_and_expired_ones_have_only_a_key),
         cmocka_unit_test(what_are_no_rows_end_the_walk),
+        cmocka_unit_test(what_a_search_found_is_a_count_or_nothing),
         cmocka_unit_test(distances_are_clamped_or_refused),
         cmocka_unit_test(scans_are_read),
         cmocka_unit_test(invalidation_messages_are_read),

@@ -19,7 +19,9 @@ enum { SANE, FAILS, GARBLES };
 typedef struct {
     atomic_int  manner;
     atomic_int  search_ms; /* how long a search takes */
+    atomic_int  expired;   /* so many rows of expired entries are what it finds */
     atomic_uint gets, searches;
+    atomic_int  rows[8];   /* that the searches asked for */
 } part;
 
 static void say(sc_buf *out, const char *bytes)
@@ -34,13 +36,35 @@ static void say_absent(const redisReply *hmget, sc_buf *out)
         say(out, "$-1\r\n");
 }
 
+/* The word after LIMIT 0. */
+static int rows_asked(const redisReply *search)
+{
+    for (size_t i = 2; i + 2 < search->elements; i++)
+        if (strcmp(search->element[i]->str, "LIMIT") == 0)
+            return atoi(search->element[i + 2]->str);
+    return -1;
+}
+
+static void say_rows(part *p, const redisReply *search, sc_buf *out)
+{
+    int asked = rows_asked(search), found = atomic_load(&p->expired);
+    int rows = found < asked ? found : asked;
+
+    unsigned turn = atomic_load(&p->searches) - 1;
+    if (turn < sizeof p->rows / sizeof p->rows[0])
+        atomic_store(&p->rows[turn], asked);
+    usleep((useconds_t)atomic_load(&p->search_ms) * 1000);
+    sc_buf_printf(out, "*%d\r\n:%d\r\n", 1 + 2 * rows, rows);
+    for (int i = 0; i < rows; i++)
+        say(out, "$1\r\nk\r\n$-1\r\n");
+}
+
 static void answer_sanely(part *p, const redisReply *command, sc_buf *out)
 {
     if (sc_test_peer_is(command, "HMGET")) {
         say_absent(command, out);
     } else if (sc_test_peer_is(command, "FT.SEARCH")) {
-        usleep((useconds_t)atomic_load(&p->search_ms) * 1000);
-        say(out, "*1\r\n:0\r\n");
+        say_rows(p, command, out);
     } else if (sc_test_peer_is(command, "FT.INFO")) {
         say(out, "-ERR not now\r\n");
     } else if (sc_test_peer_is(command, "SCAN")) {
@@ -198,6 +222,40 @@ static void a_search_that_used_up_its_time_and_found_nothing_timed_out(void **st
     sc_test_peer_stop(peer);
 }
 
+/* Each row costs Redis and us; the second round trip is for when the first row is of no use, and a
+ * third is for nobody: a Redis full of expired entries must not be asked for ever. */
+static void the_nearest_is_asked_for_first_and_more_once_if_it_has_expired(void **state)
+{
+    part             p = {0};
+    sc_test_peer    *peer = sc_test_peer_start(play, &p);
+    sc_redis_options options = options_for(sc_test_peer_url(peer));
+    sc_store        *store = open_store(&options, NULL);
+    float            vector[DIM] = {1};
+    sc_store_search  call = {.vector = vector, .k = 3, .wanted = 1};
+    (void)state;
+
+    SC_TEST_UNTIL(look(store).connected);
+    assert_int_equal(sc_test_search(store, &call), SC_OK);
+    assert_int_equal(atomic_load(&p.searches), 1);
+    assert_int_equal(atomic_load(&p.rows[0]), 1);
+    atomic_store(&p.expired, 100);
+    assert_int_equal(sc_test_search(store, &call), SC_OK);
+    assert_int_equal(call.found_count, 0);
+    assert_int_equal(atomic_load(&p.searches), 3);
+    assert_int_equal(atomic_load(&p.rows[1]), 1);
+    assert_int_equal(atomic_load(&p.rows[2]), 8);
+    sc_test_close(store);
+    /* Where expired entries are kept on, the nearest often is one. */
+    options.stale_seconds = 60;
+    store = open_store(&options, NULL);
+    SC_TEST_UNTIL(look(store).connected);
+    assert_int_equal(sc_test_search(store, &call), SC_OK);
+    assert_int_equal(atomic_load(&p.searches), 4);
+    assert_int_equal(atomic_load(&p.rows[3]), 8);
+    sc_test_close(store);
+    sc_test_peer_stop(peer);
+}
+
 /* Bytes that are no replies, replies to other questions, and cut connections: no entry comes of it,
  * each call ends, and all is well when the peer is. */
 static void nonsense_is_never_taken_for_an_entry(void **state)
@@ -272,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_breaker_opens_probes_and_closes),
         cmocka_unit_test(a_search_that_used_up_its_time_and_found_nothing_timed_out),
+        cmocka_unit_test(the_nearest_is_asked_for_first_and_more_once_if_it_has_expired),
         cmocka_unit_test(nonsense_is_never_taken_for_an_entry),
         cmocka_unit_test(opening_survives_each_failing_allocation),
     };
