@@ -23,7 +23,6 @@ struct sc_encoder_space {
     float hidden[TOKENS * SC_MODEL_HIDDEN]; /* [tokens, SC_MODEL_HIDDEN] */
     float scores[TOKENS * SCORES_STRIDE];   /* of one head and text */
     float keys[HEAD_DIM * SCORES_STRIDE];   /* of one head and text, in panels */
-    float values[TOKENS * HEAD_DIM];        /* likewise */
 };
 
 sc_status sc_encoder_space_open(sc_encoder_space **out)
@@ -80,8 +79,7 @@ static void mix_head(const sc_kernel *kernel, sc_encoder_space *space, const flo
                      float *mixed, size_t count)
 {
     const size_t stride = (size_t)3 * DIM;
-    sc_kernel_pack(kernel, attend + DIM, 1, stride, HEAD_DIM, count, space->keys);
-    sc_kernel_pack(kernel, attend + (size_t)2 * DIM, stride, 1, count, HEAD_DIM, space->values);
+    kernel->turn(attend + DIM, stride, HEAD_DIM, count, space->keys);
     sc_product scores = {
         .a = attend,
         .a_stride = stride,
@@ -100,7 +98,8 @@ static void mix_head(const sc_kernel *kernel, sc_encoder_space *space, const flo
         .rows = count,
         .depth = count,
         .columns = HEAD_DIM,
-        .panels = space->values,
+        .panels = attend + (size_t)2 * DIM,
+        .plain_stride = stride,
         .c = mixed,
         .c_stride = DIM,
     };

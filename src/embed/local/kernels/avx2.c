@@ -37,6 +37,7 @@ const sc_kernel sc_kernel_avx2 = {
     .reads_halves = true,
     .available = available,
     .multiply = multiply,
+    .turn = turn,
     .softmax = softmax,
     .layer_norm = layer_norm,
 };

@@ -9,6 +9,18 @@
 #define ROWS 12
 #define VECTORS 2
 #define TARGET __attribute__((target("avx512f,avx512vl,fma")))
+
+typedef float floats __attribute__((vector_size(4 * LANES)));
+
+/* An approximation of 14 bits, doubled by a Newton step: gelu() with a division takes 1.3 times as
+ * long, 1.5 % of a pass. (With AVX2, whose vectors are half as wide, it makes no difference.) */
+TARGET static inline __attribute__((always_inline)) floats quotient(floats p, floats q)
+{
+    floats inverse = (floats)_mm512_rcp14_ps((__m512)q);
+    return p * (inverse * (2.0f - q * inverse));
+}
+
+#define SC_QUOTIENT quotient
 #include "src/embed/local/kernels/vectors.inc"
 
 SC_INLINE vec widen(const uint16_t *halves)
@@ -30,6 +42,7 @@ const sc_kernel sc_kernel_avx512 = {
     .reads_halves = true,
     .available = available,
     .multiply = multiply,
+    .turn = turn,
     .softmax = softmax,
     .layer_norm = layer_norm,
 };

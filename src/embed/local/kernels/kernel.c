@@ -42,7 +42,7 @@ size_t sc_kernel_packed_count(const sc_kernel *kernel, size_t depth, size_t colu
     return (columns + width - 1) / width * width * depth;
 }
 
-/* In the order of b's memory: attention packs keys and values for every text. */
+/* In the order of b's memory. */
 static void pack_panel(const float *b, size_t k_stride, size_t j_stride, size_t depth, size_t used,
                        size_t width, float *panel)
 {

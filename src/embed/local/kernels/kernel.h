@@ -21,8 +21,10 @@ typedef struct {
     const float    *a;
     size_t          a_stride; /* floats from row to row */
     size_t          rows, depth, columns;
-    const void     *panels; /* floats, or halves (IEEE binary16) */
-    bool            halves; /* only where the kernel reads them */
+    const void     *panels;       /* floats, or halves (IEEE binary16) */
+    size_t          plain_stride; /* not 0: no panels but b itself, so many floats from row to row;
+                                     its columns are a multiple of 32 */
+    bool            halves;       /* only where the kernel reads them */
     const float    *bias;   /* [columns] (padded like c); NULL is zero */
     float          *c;
     size_t          c_stride;
@@ -39,8 +41,12 @@ typedef struct {
 
     void (*multiply)(const sc_product *product);
 
-    /* rows of `stride` floats, in place: 2^(x - max) / sum over the first `count`; the rest of each
-     * row, up to the next multiple of 16, becomes 0. */
+    /* Packs the transpose of rows `stride` floats apart: row j becomes column j. depth is a multiple
+     * of 16. Of padding, what fills up to 16 columns becomes 0; the rest stays as it was. */
+    void (*turn)(const float *from, size_t stride, size_t depth, size_t columns, float *panels);
+
+    /* rows of `stride` floats, in place: 2^(x - max) / sum over the first `count`. What fills up to
+     * the next multiple of 16 is the kernel's to use. */
     void (*softmax)(float *rows, size_t stride, size_t row_count, size_t count);
 
     /* Rows of `width` floats (a multiple of 16) without gaps, in place. */

@@ -30,6 +30,7 @@ const sc_kernel sc_kernel_neon = {
     .reads_halves = true,
     .available = available,
     .multiply = multiply,
+    .turn = turn,
     .softmax = softmax,
     .layer_norm = layer_norm,
 };

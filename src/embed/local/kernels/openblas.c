@@ -32,14 +32,22 @@ static void gelu_row(float *row, size_t columns)
 
 static void multiply(const sc_product *product)
 {
+    size_t b_stride = product->plain_stride != 0 ? product->plain_stride : product->columns;
     start_rows(product);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)product->rows,
                 (blasint)product->columns, (blasint)product->depth, 1.0f, product->a,
-                (blasint)product->a_stride, product->panels, (blasint)product->columns, 1.0f,
-                product->c, (blasint)product->c_stride);
+                (blasint)product->a_stride, product->panels, (blasint)b_stride, 1.0f, product->c,
+                (blasint)product->c_stride);
     if (product->mode == SC_PRODUCT_GELU)
         for (size_t i = 0; i < product->rows; i++)
             gelu_row(product->c + i * product->c_stride, product->columns);
+}
+
+static void turn(const float *from, size_t stride, size_t depth, size_t columns, float *panels)
+{
+    for (size_t j = 0; j < columns; j++)
+        for (size_t k = 0; k < depth; k++)
+            panels[k * columns + j] = from[j * stride + k];
 }
 
 const sc_kernel sc_kernel_openblas = {
@@ -48,6 +56,7 @@ const sc_kernel sc_kernel_openblas = {
     .reads_halves = false,
     .available = available,
     .multiply = multiply,
+    .turn = turn,
     .softmax = softmax,
     .layer_norm = layer_norm,
 };
