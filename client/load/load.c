@@ -60,15 +60,26 @@ static uint64_t number_of(run *r)
     return n % o->distinct;
 }
 
+/* The number as figures, or as letters: questions with other figures are never compared, so only
+ * letters give a scope of many candidates. */
+static void number_write(uint64_t number, bool letters, char *out, size_t room)
+{
+    snprintf(out, room, "%" PRIu64, number);
+    for (; letters && *out != '\0'; out++)
+        *out = "bcdfghjklm"[*out - '0'];
+}
+
 static void question_write(slot *s, uint64_t number)
 {
+    char        name[24];
     const char *text = s->run->options->question;
-    const char *at = strstr(text, "{n}");
+    const char *letters = strstr(text, "{w}");
+    const char *at = letters != NULL ? letters : strstr(text, "{n}");
+    number_write(number, letters != NULL, name, sizeof name);
     if (at == NULL)
         snprintf(s->question, QUESTION_BYTES_MAX, "%s", text);
     else
-        snprintf(s->question, QUESTION_BYTES_MAX, "%.*s%" PRIu64 "%s", (int)(at - text), text,
-                 number, at + 3);
+        snprintf(s->question, QUESTION_BYTES_MAX, "%.*s%s%s", (int)(at - text), text, name, at + 3);
 }
 
 static size_t request_pack(slot *s)

@@ -16,7 +16,7 @@ static const char help[] =
     "  --count N            measured questions, instead of seconds\n"
     "  --warmup X           1 second before that\n"
     "  --timeout-ms N       30000\n"
-    "  --question TEXT      \"What is the price of article {n}?\"; {n} becomes a number\n"
+    "  --question TEXT      \"What is the price of article {n}?\"; {n} becomes a number, {w} one in letters\n"
     "  --distinct N         1: the number goes round below this\n"
     "  --fresh X            0: this part of the questions was never asked before\n"
     "  --max-distance X     the server's\n"

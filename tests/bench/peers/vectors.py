@@ -24,12 +24,17 @@ def embed(texts):
                      for item in data])
 
 
+def word(n):
+    """A number in letters, as the load client writes it."""
+    return "".join("bcdfghjklm"[int(digit)] for digit in str(n))
+
+
 def stored(n):
-    return f"what is the price of article {n}"
+    return f"what is the price of article {word(n)}"
 
 
 def paraphrase(n):
-    return f"tell me what article {n} costs"
+    return f"tell me what article {word(n)} costs"
 
 
 def embed_all(texts, at_once=256):

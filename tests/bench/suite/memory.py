@@ -12,7 +12,7 @@ from suite.serving import NO_STORE, fill
 from suite.world import CLI, LOAD, Resp, number, resident_bytes, wait_until
 
 NAMESPACE = "bench-start"
-QUESTION = "Which colour has article {n}?"
+QUESTION = "Which colour has article {w}?"
 GROUP = "Memory, resident"
 # An HTTP/2 client's first bytes: the preface and an empty SETTINGS frame.
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -52,7 +52,7 @@ def flight_row(world, plan):
     before = resident_bytes(server.pid)
     world.control({"chat": {"delay_ms": 30000}})
     load = subprocess.Popen([LOAD, "--target", f"127.0.0.1:{server.port}", "--concurrency", str(count),
-                             "--connections", "20", "--question", "Waiting for article {n}",
+                             "--connections", "20", "--question", "Waiting for article {w}",
                              "--distinct", "99999", "--cache-mode", str(NO_STORE), "--seconds", "60",
                              "--timeout-ms", "60000"],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -111,7 +111,7 @@ def start_rows(world, plan):
 
 def text_bytes(server):
     """Of one entry: the question as asked and the answer."""
-    question = QUESTION.replace("{n}", "12345")
+    question = QUESTION.replace("{w}", "cdfgh")
     out = subprocess.run([CLI, "--target", f"127.0.0.1:{server.port}", "--json", "--mode", "no-store",
                           "answer", question], check=True, stdout=subprocess.PIPE, text=True).stdout
     return len(question) + len(json.loads(out)["answer"])

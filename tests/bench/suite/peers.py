@@ -6,6 +6,7 @@ import subprocess
 
 from suite import http_load, kernels
 from suite.figures import Row, row
+from suite.serving import PARAPHRASE, word
 from suite.world import Missing, cache_dir
 
 GROUP = "Peers, CPU per hit with Redis' included"
@@ -39,7 +40,7 @@ class Tutorial:
     def ask(self, callers, requests=None, rate=None):
         before, redis = self.program.cpu(), self.world.redis_cpu()
         got = http_load.run(self.port, "/ask",
-                            lambda n: {"question": f"Tell me what article {n % 1000} costs."},
+                            lambda n: {"question": PARAPHRASE.replace("{w}", word(n % 1000))},
                             callers, requests or self.plan.peer_requests, rate)
         misses = [a for a in got.answers if not json.loads(a)["hit"]]
         if len(misses) > 0.05 * len(got.answers):

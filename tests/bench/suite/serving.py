@@ -1,8 +1,9 @@
 """Paths of a request, each beside a bare gRPC server in the same round.
 
 All servers share one Redis and one upstream that answers at once. The questions:
-  stored      "What is the price of article N?", N below `entries`, answered once before
-  paraphrase  "Tell me what article N costs.": its vector lies 0.05 from the stored one's
+  stored      "What is the price of article W?", answered once before; W is one of `entries` words
+  paraphrase  "Tell me what article W costs.": its vector lies 0.05 from the stored one's
+Words and not numbers, because questions with other figures are never compared with each other.
 """
 
 import os
@@ -11,17 +12,23 @@ from suite import kernels
 from suite.figures import row
 from suite.world import Echo, Missing, cache_dir
 
-STORED = "What is the price of article {n}?"
-PARAPHRASE = "Tell me what article {n} costs."
+STORED = "What is the price of article {w}?"
+PARAPHRASE = "Tell me what article {w} costs."
 PARAPHRASES = 1000
 SOURCES = ("exact", "warm", "redis", "joined", "llm")
-FRESH_BELOW = 99999  # six digits would be volatile, and matched apart from the text
+FRESH_BELOW = 99999
 GROUP = "CPU of the server per question, by callers at a time"
 REFRESH, NO_STORE, ONLY_IF_CACHED = 1, 2, 4  # of CacheMode
 
 
+def word(n):
+    """What the load client puts for {w}."""
+    return "".join("bcdfghjklm"[int(digit)] for digit in str(n))
+
+
 def aliases(count):
-    return [{"text": f"tell me what article {n} costs", "to": f"what is the price of article {n}",
+    return [{"text": f"tell me what article {word(n)} costs",
+             "to": f"what is the price of article {word(n)}",
              "distance": 0.05} for n in range(count)]
 
 
@@ -53,7 +60,7 @@ class Rig:
     def unseen(self):
         """A question's beginning that no earlier sample had."""
         self.fresh += 1
-        return f"Sample {self.fresh} asks for article {{n}}"
+        return f"Sample {word(self.fresh)} asks for article {{w}}"
 
     def exact(self, callers, **more):
         return sample(self.known, "exact", callers, question=STORED, distinct=self.plan.entries,
@@ -105,6 +112,9 @@ def sample(target, source, callers, **options):
         options.setdefault("seconds", 1)
     options.setdefault("warmup", 0 if "count" in options else 0.2)
     got = target.load(concurrency=callers, **options)
+    while got["questions"] == 0:  # too short for a machine that is busy with other things
+        options["seconds"] = 2 * options["seconds"]
+        got = target.load(concurrency=callers, **options)
     answers = got["sources"]
     if source and answers.get(source, 0) < 0.5 * sum(answers.values()):
         raise RuntimeError(f"wanted answers from {source}, got {answers}")
@@ -256,7 +266,7 @@ def local_rows(world, plan):
     alone = kernels.encoder_ms_per_question(plan)
     ours, per_question = [], []
     for _ in range(plan.rounds):
-        got = sample(server, "warm", 1, question="What's the price of article {n}??",
+        got = sample(server, "warm", 1, question="What's the price of article {w}??",
                      distinct=plan.local_entries, seconds=plan.seconds)
         ours.append(got["server_cpu_us"])
         per_question.append(alone * 1000)
