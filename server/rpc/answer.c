@@ -100,6 +100,7 @@ static const Semcache__V1__Reason reasons[SC_REASON_COUNT] = {
     [SC_REASON_NOT_EMBEDDABLE] = SEMCACHE__V1__REASON__REASON_NOT_EMBEDDABLE,
     [SC_REASON_EMBEDDING_UNAVAILABLE] = SEMCACHE__V1__REASON__REASON_EMBEDDING_UNAVAILABLE,
     [SC_REASON_STALE] = SEMCACHE__V1__REASON__REASON_STALE,
+    [SC_REASON_OPPOSED] = SEMCACHE__V1__REASON__REASON_OPPOSED,
 };
 
 /* The parts of a response that are messages of their own, and texts made for it. */

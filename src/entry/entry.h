@@ -18,7 +18,7 @@ enum { SC_ENTRY_TAGS_MAX = 32 };
 typedef struct {
     sc_digest id;      /* the exact key */
     sc_digest scope;   /* digest of every scope field */
-    uint64_t  guard;   /* fingerprint of the volatile values that must match; 0: none */
+    uint64_t  guard;   /* fingerprint of what must be the same in a question that it answers; 0: nothing */
     uint64_t  version; /* random for each write; tells a replaced entry from its successor */
     sc_wall   created;
     sc_wall   expires;

@@ -1,10 +1,10 @@
 #include "src/pipeline/decide.h"
 
-sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused,
+sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused, uint64_t guard,
                          double max_distance)
 {
     if (refused->entry != NULL && sc_is_hit(refused->distance, max_distance))
-        return SC_REASON_VOLATILE_DIFFERS;
+        return refused->entry->f.guard != guard ? SC_REASON_VOLATILE_DIFFERS : SC_REASON_OPPOSED;
     if (nearest->entry != NULL)
         return sc_is_hit(nearest->distance, max_distance) ? SC_REASON_STALE : SC_REASON_TOO_FAR;
     return refused->entry != NULL ? SC_REASON_TOO_FAR : SC_REASON_NO_CANDIDATE;

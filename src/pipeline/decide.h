@@ -19,6 +19,7 @@ typedef enum {
     SC_REASON_NOT_EMBEDDABLE,
     SC_REASON_EMBEDDING_UNAVAILABLE,
     SC_REASON_STALE,
+    SC_REASON_OPPOSED,
     SC_REASON_COUNT
 } sc_reason;
 
@@ -29,15 +30,16 @@ static inline bool sc_is_hit(float distance, double max_distance)
 }
 
 /* The last gate, on the entry itself: whoever found it, by whatever way, it is served to no other
- * scope and to no question with other volatile values. */
+ * scope and to no question with another guard. */
 static inline bool sc_may_serve(const sc_entry *entry, const sc_digest *scope, uint64_t guard)
 {
     return sc_digest_equal(&entry->f.scope, scope) && entry->f.guard == guard;
 }
 
 /* Why there was no hit. nearest is the nearest candidate that might have been served, refused the
- * nearest with other volatile values; either entry may be NULL. */
-sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused,
+ * nearest that was not served for its guard, which is not the question's, or for its words; either
+ * entry may be NULL. */
+sc_reason sc_miss_reason(const sc_candidate *nearest, const sc_candidate *refused, uint64_t guard,
                          double max_distance);
 
 /* What a copy in memory is worth right now. */

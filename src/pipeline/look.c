@@ -277,14 +277,7 @@ static bool somebody_wants(sc_work *work, const sc_candidate *hit)
     return look.found;
 }
 
-sc_move sc_move_verify(sc_work *work)
-{
-    work->checking = compares(work) && work->gather.query.hits_used != 0 &&
-                     somebody_wants(work, &work->warm_hits[0]);
-    return work->checking ? trust_or_verify(work, work->warm_hits[0].entry) : SC_MOVE_NEXT;
-}
-
-/* The nearest was stale: the next one moves up. */
+/* The nearest may not be served: the next one moves up. */
 static void drop_nearest(sc_work *work)
 {
     sc_warm_query *query = &work->gather.query;
@@ -292,6 +285,22 @@ static void drop_nearest(sc_work *work)
     query->hits_used--;
     memmove(work->warm_hits, work->warm_hits + 1, query->hits_used * sizeof *work->warm_hits);
     work->warm_hits[query->hits_used] = (sc_candidate){0};
+}
+
+static bool wanted(sc_work *work)
+{
+    return compares(work) && work->gather.query.hits_used != 0 &&
+           somebody_wants(work, &work->warm_hits[0]);
+}
+
+sc_move sc_move_verify(sc_work *work)
+{
+    while (wanted(work) && sc_work_is_opposed(work, work->warm_hits[0].entry)) {
+        sc_work_refuse(work, &work->warm_hits[0]);
+        drop_nearest(work);
+    }
+    work->checking = wanted(work);
+    return work->checking ? trust_or_verify(work, work->warm_hits[0].entry) : SC_MOVE_NEXT;
 }
 
 /* Published before it is served: who joins in between is in one of the two looks. */
@@ -366,16 +375,18 @@ static void unpublish_found(void *context)
     work->search.found_count = 0;
 }
 
-/* The store was asked for this scope and these volatile values; what it gave is looked at once more. */
+/* The store was asked for this scope and guard; what it gave is looked at once more, and at its words. */
 static void drop_foreign(sc_work *work)
 {
     sc_store_search *search = &work->search;
     size_t           kept = 0;
     for (size_t i = 0; i < search->found_count; i++)
-        if (sc_work_may_serve(work, search->found[i].entry))
+        if (sc_work_may_serve(work, search->found[i].entry)) {
             search->found[kept++] = search->found[i];
-        else
+        } else {
+            sc_work_refuse(work, &search->found[i]);
             sc_entry_unref(search->found[i].entry);
+        }
     search->found_count = kept;
 }
 

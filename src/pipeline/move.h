@@ -34,6 +34,10 @@ bool sc_work_still_true(const sc_work *work);
 
 /* The last gate, on the entry itself. */
 bool sc_work_may_serve(const sc_work *work, const sc_entry *entry);
+/* Do the words of the two questions say that they differ? */
+bool sc_work_is_opposed(const sc_work *work, const sc_entry *entry);
+/* Remembers the nearest that was not served for its words or values; takes its own reference. */
+void sc_work_refuse(sc_work *work, const sc_candidate *candidate);
 
 /* Answers everyone for whom the hit is near enough; an exact one is for everyone. */
 void sc_work_serve(sc_work *work, sc_candidate *hit, sc_source source);

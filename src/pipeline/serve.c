@@ -68,9 +68,29 @@ static bool wants(sc_waiter *waiter, void *candidate)
     return sc_is_hit(hit->distance, request->question.max_distance);
 }
 
+bool sc_work_is_opposed(const sc_work *work, const sc_entry *entry)
+{
+    sc_str asked = work->origin->_canonical.text, stored = entry->f.canonical;
+    return !sc_str_equal(asked, stored) &&
+           sc_canon_opposed(work->pipeline->parts.canon, asked, stored);
+}
+
 bool sc_work_may_serve(const sc_work *work, const sc_entry *entry)
 {
-    return sc_may_serve(entry, &work->origin->_scope, work->origin->_canonical.guard);
+    return sc_may_serve(entry, &work->origin->_scope, work->origin->_canonical.guard) &&
+           !sc_work_is_opposed(work, entry);
+}
+
+void sc_work_refuse(sc_work *work, const sc_candidate *candidate)
+{
+    sc_candidate *refused = &work->gather.query.refused;
+    bool          nearer = refused->entry == NULL || candidate->distance < refused->distance;
+    /* Another scope's question is not even named. */
+    if (!nearer || !sc_digest_equal(&candidate->entry->f.scope, &work->origin->_scope))
+        return;
+    sc_entry_unref(refused->entry);
+    *refused = *candidate;
+    sc_entry_ref(refused->entry);
 }
 
 void sc_work_reading(sc_work *work)
@@ -133,17 +153,18 @@ static sc_reason miss_reason(const sc_work *work, const sc_request *request)
     if (work->exact_only != SC_REASON_NONE)
         return work->exact_only;
     return sc_miss_reason(nearest_of(work), &work->gather.query.refused,
-                          request->question.max_distance);
+                          work->origin->_canonical.guard, request->question.max_distance);
 }
 
 /* The candidate that the reason is about. */
 static const sc_candidate *reason_of(const sc_work *work, sc_reason reason)
 {
-    if (reason == SC_REASON_VOLATILE_DIFFERS)
+    if (reason == SC_REASON_VOLATILE_DIFFERS || reason == SC_REASON_OPPOSED)
         return &work->gather.query.refused;
     if (reason == SC_REASON_STALE && work->stale.entry != NULL)
         return &work->stale;
-    return nearest_of(work);
+    const sc_candidate *nearest = nearest_of(work);
+    return nearest->entry != NULL ? nearest : &work->gather.query.refused;
 }
 
 void sc_work_put_miss(const sc_work *work, sc_request *request)

@@ -30,7 +30,7 @@ typedef struct {
     sc_str       text;   /* NUL-terminated; empty only when nothing in the prompt can be seen */
     sc_volatile *values; /* [values_count], in order of appearance, in the arena */
     size_t       values_count;
-    uint64_t     guard; /* fingerprint of the values whose class is `match`; 0: there are none */
+    uint64_t     guard; /* fingerprint of all that must be the same in two questions; 0: nothing */
 } sc_canonical;
 
 typedef struct {
@@ -38,6 +38,9 @@ typedef struct {
     const char *patterns[SC_VOLATILE_CLASSES];
     /* Must the values of the class be the same for a hit? */
     bool match[SC_VOLATILE_CLASSES];
+    bool match_figures;   /* must all other numbers? */
+    bool match_denial;    /* must both deny something, or neither? */
+    bool match_direction; /* are opposites, and the same words in another order, kept apart? */
 } sc_canon_options;
 
 typedef struct sc_canon sc_canon;
@@ -53,3 +56,7 @@ void                    sc_canon_close(sc_canon *canon);
  * Errors: SC_TOO_LARGE when a pattern passes its match limit, SC_NO_MEMORY for a full arena. */
 SC_MUST_CHECK sc_status sc_canon_apply(const sc_canon *canon, sc_str prompt, sc_arena *arena,
                                        sc_canonical *out, sc_error *error);
+
+/* Do the words of two canonical texts say that they are different questions, however near? See
+ * opposite.h. Any thread; some microseconds, no memory. */
+bool sc_canon_opposed(const sc_canon *canon, sc_str a, sc_str b);

@@ -24,7 +24,10 @@ sc_pipeline_options rig_options(void)
 void rig_open(rig *r, const sc_pipeline_options *options)
 {
     sc_pipeline_options usual = rig_options();
-    sc_canon_options    canon = {.match = {false, true, true}};
+    sc_canon_options    canon = {.match = {false, true, true},
+                                    .match_figures = true,
+                                    .match_denial = true,
+                                    .match_direction = true};
     sc_embedder_options embedder = {.texts_waiting_max = 10000,
                                     .timeout_ms = 20000,
                                     .map_bytes_max = 1 << 16};

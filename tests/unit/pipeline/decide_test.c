@@ -39,12 +39,13 @@ static void the_reason_of_a_miss_names_what_stood_in_the_way(void **state)
     static const sc_candidate none;
     sc_candidate              near = {&entry_a, 0.05F}, far = {&entry_a, 0.5F};
     sc_candidate              refused = {&entry_b, 0.01F}, refused_far = {&entry_b, 0.4F};
-    assert_int_equal(sc_miss_reason(&none, &none, 0.1), SC_REASON_NO_CANDIDATE);
-    assert_int_equal(sc_miss_reason(&far, &none, 0.1), SC_REASON_TOO_FAR);
-    assert_int_equal(sc_miss_reason(&near, &none, 0.1), SC_REASON_STALE);
-    assert_int_equal(sc_miss_reason(&none, &refused, 0.1), SC_REASON_VOLATILE_DIFFERS);
-    assert_int_equal(sc_miss_reason(&far, &refused, 0.1), SC_REASON_VOLATILE_DIFFERS);
-    assert_int_equal(sc_miss_reason(&none, &refused_far, 0.1), SC_REASON_TOO_FAR);
+    assert_int_equal(sc_miss_reason(&none, &none, 0, 0.1), SC_REASON_NO_CANDIDATE);
+    assert_int_equal(sc_miss_reason(&far, &none, 0, 0.1), SC_REASON_TOO_FAR);
+    assert_int_equal(sc_miss_reason(&near, &none, 0, 0.1), SC_REASON_STALE);
+    assert_int_equal(sc_miss_reason(&none, &refused, 1, 0.1), SC_REASON_VOLATILE_DIFFERS);
+    assert_int_equal(sc_miss_reason(&far, &refused, 1, 0.1), SC_REASON_VOLATILE_DIFFERS);
+    assert_int_equal(sc_miss_reason(&near, &refused, 0, 0.1), SC_REASON_OPPOSED);
+    assert_int_equal(sc_miss_reason(&none, &refused_far, 1, 0.1), SC_REASON_TOO_FAR);
 }
 
 static void memory_is_believed_while_the_feed_is_alive(void **state)

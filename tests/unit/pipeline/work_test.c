@@ -318,6 +318,50 @@ static void another_number_is_another_question(void **state)
     rig_close(&r);
 }
 
+static void asked_beside(rig *r, const char *near, const char *text, sc_reason reason)
+{
+    fake_embed_put(&r->embed, text, near, 0.01F);
+    ask_outcome outcome = ask_once(r, text);
+    assert_int_equal(outcome.source, SC_SOURCE_LLM);
+    assert_int_equal(outcome.reason, reason);
+}
+
+/* However near, in memory and in the store. */
+static void a_question_turned_round_is_another(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, NULL);
+    rig_teach(&r, "how do i enable alerts");
+    rig_teach(&r, "flights from paris to rome");
+    asked_beside(&r, "how do i enable alerts", "how do i disable alerts", SC_REASON_OPPOSED);
+    asked_beside(&r, "how do i enable alerts", "how do i not enable alerts",
+                 SC_REASON_VOLATILE_DIFFERS);
+    asked_beside(&r, "how do i enable alerts", "how do i enable alerts in version 7",
+                 SC_REASON_VOLATILE_DIFFERS);
+    sc_warm_clear(r.warm);
+    asked_beside(&r, "flights from paris to rome", "flights from rome to paris", SC_REASON_OPPOSED);
+    fake_embed_put(&r.embed, "how can i activate alerts", "how do i enable alerts", 0.01F);
+    assert_int_equal(ask_once(&r, "How can I activate alerts?").source, SC_SOURCE_REDIS);
+    rig_close(&r);
+}
+
+/* The nearest is its opposite; the one behind it is not. */
+static void behind_an_opposite_the_next_is_looked_at(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, NULL);
+    rig_teach(&r, "How do I enable alerts?");
+    fake_embed_put(&r.embed, "how do i disable alerts", "how do i enable alerts", 0.05F);
+    rig_teach(&r, "How do I disable alerts?");
+    fake_embed_put(&r.embed, "how can i turn off alerts", "how do i enable alerts", 0.01F);
+    ask_outcome outcome = ask_once(&r, "How can I turn off alerts?");
+    assert_int_equal(outcome.source, SC_SOURCE_WARM);
+    assert_string_equal(outcome.text, "answer to [How do I disable alerts?] by [m] told [s]");
+    rig_close(&r);
+}
+
 /* Dates are not guarded: the same question on another day. */
 static void another_date_is_the_same_question(void **state)
 {
@@ -627,6 +671,8 @@ int main(void)
         cmocka_unit_test(a_hit_by_key_does_not_wait_for_the_embedding),
         cmocka_unit_test(another_number_is_another_question),
         cmocka_unit_test(another_date_is_the_same_question),
+        cmocka_unit_test(a_question_turned_round_is_another),
+        cmocka_unit_test(behind_an_opposite_the_next_is_looked_at),
         cmocka_unit_test(refresh_does_not_look_asks_and_replaces),
         cmocka_unit_test(no_store_looks_and_keeps_nothing),
         cmocka_unit_test(bypass_neither_looks_nor_keeps_nor_shares),
