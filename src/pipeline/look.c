@@ -340,7 +340,8 @@ static void search_start(sc_work *work)
         .guard = work->origin->_canonical.guard,
         .vector = work->vector,
         .k = question->top_k,
-        .wanted = 1, /* nothing beyond the nearest is ever served */
+        /* Nothing beyond the nearest is served, unless its words forbid that. */
+        .wanted = work->wider ? 0 : 1,
         .ef_runtime = question->ef_runtime,
     };
     sc_work_expect(work);
@@ -376,7 +377,7 @@ static void unpublish_found(void *context)
 }
 
 /* The store was asked for this scope and guard; what it gave is looked at once more, and at its words. */
-static void drop_foreign(sc_work *work)
+static bool drop_foreign(sc_work *work)
 {
     sc_store_search *search = &work->search;
     size_t           kept = 0;
@@ -387,7 +388,20 @@ static void drop_foreign(sc_work *work)
             sc_work_refuse(work, &search->found[i]);
             sc_entry_unref(search->found[i].entry);
         }
+    bool dropped = kept != search->found_count;
     search->found_count = kept;
+    return dropped;
+}
+
+/* All that was found may not be served, but somebody would take it: perhaps what is behind it. Once. */
+static bool looks_wider(sc_work *work)
+{
+    const sc_candidate *refused = &work->gather.query.refused;
+    if (work->wider || work->search.found_count != 0 || refused->entry == NULL ||
+        !somebody_wants(work, refused))
+        return false;
+    work->wider = true;
+    return true;
 }
 
 /* An invalidation ended meanwhile, and there was something to serve: it may be there still. Not for
@@ -406,7 +420,8 @@ static bool reads_again(sc_work *work)
 sc_move sc_move_confirm_after(sc_work *work)
 {
     warm_up(work);
-    drop_foreign(work);
+    if (drop_foreign(work) && looks_wider(work))
+        return SC_MOVE_AGAIN;
     if (work->search.found_count != 0) {
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
         sc_work_serve(work, &work->search.found[0], SC_SOURCE_REDIS);

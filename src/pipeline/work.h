@@ -44,6 +44,7 @@ typedef struct sc_work {
     atomic_bool      asked;    /* the LLM call may be cancelled */
     bool             looked;   /* the store was asked for the exact key */
     bool             checking; /* whether the nearest copy in memory may be served */
+    bool             wider;    /* the store is asked for more than the nearest */
     sc_entry        *verifying; /* the copy that the store is asked about */
     sc_embed_call    embed;
     sc_gather_call   gather;

@@ -347,19 +347,27 @@ static void a_question_turned_round_is_another(void **state)
 }
 
 /* The nearest is its opposite; the one behind it is not. */
-static void behind_an_opposite_the_next_is_looked_at(void **state)
+static void behind_an_opposite(bool in_memory, sc_source source)
 {
-    (void)state;
     rig r;
     rig_open(&r, NULL);
     rig_teach(&r, "How do I enable alerts?");
     fake_embed_put(&r.embed, "how do i disable alerts", "how do i enable alerts", 0.05F);
     rig_teach(&r, "How do I disable alerts?");
     fake_embed_put(&r.embed, "how can i turn off alerts", "how do i enable alerts", 0.01F);
+    if (!in_memory)
+        sc_warm_clear(r.warm);
     ask_outcome outcome = ask_once(&r, "How can I turn off alerts?");
-    assert_int_equal(outcome.source, SC_SOURCE_WARM);
+    assert_int_equal(outcome.source, source);
     assert_string_equal(outcome.text, "answer to [How do I disable alerts?] by [m] told [s]");
     rig_close(&r);
+}
+
+static void behind_an_opposite_the_next_is_looked_at(void **state)
+{
+    (void)state;
+    behind_an_opposite(true, SC_SOURCE_WARM);
+    behind_an_opposite(false, SC_SOURCE_REDIS);
 }
 
 /* Dates are not guarded: the same question on another day. */
