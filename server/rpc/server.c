@@ -231,6 +231,7 @@ static void *queue_run(void *argument)
     rpc_queue *queue = argument;
 
     sc_thread_name("sc-rpc");
+    sc_thread_prompt();
     for (;;) {
         grpc_event event = grpc_completion_queue_next(
             queue->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);

@@ -4,5 +4,9 @@
 /* Names the calling thread, for debuggers and top; the first 15 characters count. */
 void sc_thread_name(const char *name);
 
+/* Asks the scheduler to run the calling thread soon whenever it wakes: for threads that others wait
+ * for and that work in short pieces. Linux 6.12 and up listen; elsewhere nothing happens. */
+void sc_thread_prompt(void);
+
 /* Processors this process may use, at least 1. */
 unsigned sc_cpu_count(void);

@@ -385,6 +385,7 @@ static void *run(void *arg)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     sc_thread_name("sc-http");
+    sc_thread_prompt();
     uv_run(&http->loop, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* More calls than the server takes, and callers who do not wait for, or do not read, what they asked for. */
+/* More calls than the server takes, and callers who do not read what they asked for. */
 #include "tests/support/cmocka.h"
 
 #include <pthread.h>
@@ -9,7 +9,6 @@
 
 #include "client/lib/client.h"
 #include "src/base/clock.h"
-#include "tests/support/proxy.h"
 #include "tests/support/raw.h"
 #include "tests/support/world.h"
 
@@ -199,73 +198,6 @@ static void calls_beyond_the_limit_are_told_to_come_back(void **state)
 
 /* ---- callers who leave -------------------------------------------------------------------------------------- */
 
-/* A call whose question is with the LLM, which takes 10 s. */
-static void ask_the_llm(sc_world *here, asked *a, sc_client *client, const char *prompt, int64_t timeout_ms)
-{
-    uint64_t before = upstream_of(here).chat_in_flight;
-    assert_true(sc_upstream_control(here->upstream, "{\"chat\": {\"delay_ms\": 10000}}"));
-    start(a, client, prompt, timeout_ms);
-    WITHIN(5000, upstream_of(here).chat_in_flight > before, "the LLM was not asked");
-}
-
-/* Waits until the upstream sees that its call was given up; gives the time since `since`. */
-static void expect_given_up(sc_world *here, uint64_t abandoned_before, sc_instant since, const char *name)
-{
-    WITHIN(ENDED_MS_MAX, upstream_of(here).abandoned > abandoned_before, "%s: the LLM goes on for nobody", name);
-    print_message("%s: its call of the LLM was given up after %.1f ms\n", name,
-                  (double)sc_elapsed_us(since, sc_now()) / 1000);
-    WITHIN(ENDED_MS_MAX, in_flight(here) == 0, "%s: the call is still under way", name);
-}
-
-static void who_cancels_is_not_worked_for(void **state)
-{
-    sc_world  *here = friendly(state);
-    sc_client *client = open_client(sc_test_server_target(here->servers[0]));
-    asked      a = {.call = NULL};
-    ask_the_llm(here, &a, client, "Cancelled?", 15000);
-    uint64_t   before = upstream_of(here).abandoned;
-    sc_instant since = sc_now();
-    sc_client_call_cancel(a.call);
-    expect_given_up(here, before, since, "a caller cancels");
-    assert_int_equal(wait_for(&a), 1);
-    sc_client_call_close(a.call);
-    sc_client_close(client);
-}
-
-static void who_does_not_wait_long_is_not_worked_for_longer(void **state)
-{
-    enum { DEADLINE_MS = 500 };
-    sc_world  *here = friendly(state);
-    sc_client *client = open_client(sc_test_server_target(here->servers[0]));
-    asked      a = {.call = NULL};
-    uint64_t   before = upstream_of(here).abandoned;
-    ask_the_llm(here, &a, client, "Too late?", DEADLINE_MS);
-    expect_given_up(here, before, sc_instant_after_ms(a.started, DEADLINE_MS), "a deadline passes");
-    assert_int_equal(wait_for(&a), 4);
-    sc_client_call_close(a.call);
-    sc_client_close(client);
-}
-
-static void who_vanishes_is_not_worked_for(void **state)
-{
-    sc_world   *here = friendly(state);
-    char        target[64];
-    asked       a = {.call = NULL};
-    const char *port = strrchr(sc_test_server_target(here->servers[0]), ':');
-    sc_proxy   *proxy = sc_proxy_start(atoi(port + 1), 1);
-    snprintf(target, sizeof target, "127.0.0.1:%d", sc_proxy_port(proxy));
-    sc_client *client = open_client(target);
-    ask_the_llm(here, &a, client, "Vanished?", 15000);
-    uint64_t   before = upstream_of(here).abandoned;
-    sc_instant since = sc_now();
-    sc_proxy_behave(proxy, &(sc_proxy_ways){.away = true});
-    expect_given_up(here, before, since, "a caller vanishes");
-    assert_int_equal(wait_for(&a), 14);
-    sc_client_call_close(a.call);
-    sc_client_close(client);
-    sc_proxy_stop(proxy);
-}
-
 /* Somebody else waits for the same answer, who must not suffer. */
 static void the_llm_goes_on_while_somebody_waits(void **state)
 {
@@ -361,9 +293,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_beyond_the_limit_are_told_to_come_back),
-        cmocka_unit_test(who_cancels_is_not_worked_for),
-        cmocka_unit_test(who_does_not_wait_long_is_not_worked_for_longer),
-        cmocka_unit_test(who_vanishes_is_not_worked_for),
         cmocka_unit_test(the_llm_goes_on_while_somebody_waits),
         cmocka_unit_test(who_does_not_read_is_not_waited_for),
         cmocka_unit_test(who_does_not_read_and_waits_for_ever_is_ended),

@@ -454,6 +454,7 @@ static void *run(void *argument)
     sc_redis *redis = argument;
 
     sc_thread_name("sc-redis");
+    sc_thread_prompt();
     uv_run(&redis->loop, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/support/cmocka.h"
+#include "tests/support/relay.h"
 #include "tests/support/upstream/upstream.h"
 
 static const char chat_body[] =
@@ -185,7 +186,7 @@ static void a_hung_upstream_ends_at_the_deadline(void **state)
         prepare(&f, &w, 100);
         run(&f, &w);
         assert_int_equal(w.request.status, SC_TIMEOUT);
-        assert_true(sc_elapsed_us(w.request.deadline, w.ended) < 50000);
+        assert_true(sc_on_time(w.request.deadline, w.ended, 50));
         drop(&w);
     }
     teardown(&f);
@@ -340,11 +341,12 @@ static void a_cancelled_request_ends_at_once(void **state)
     sc_http_cancel(f.http, &w.request);
     finish(&w);
     assert_int_equal(w.request.status, SC_CANCELLED);
-    assert_true(sc_elapsed_us(before, w.ended) < 50000);
+    assert_true(sc_on_time(before, w.ended, 50));
     sc_http_cancel(f.http, &w.request); /* too late, and harmless */
     usleep(50000);
     assert_int_equal(atomic_load(&w.done), 1);
-    sc_upstream_look(f.upstream, &counters);
+    for (int i = 0; i < 1000 && (sc_upstream_look(f.upstream, &counters), counters.abandoned == 0); i++)
+        usleep(1000);
     assert_int_equal(counters.abandoned, 1);
     assert_int_equal(counters.chat_in_flight, 0);
     drop(&w);
@@ -448,7 +450,7 @@ static void what_waits_in_a_lane_keeps_its_deadline(void **state)
     assert_int_equal(sc_http_send(f.http, &late.request), SC_OK);
     finish(&late);
     assert_int_equal(late.request.status, SC_TIMEOUT);
-    assert_true(sc_elapsed_us(late.request.deadline, late.ended) < 50000);
+    assert_true(sc_on_time(late.request.deadline, late.ended, 50));
     assert_false(late.request.maybe_sent);
     sc_http_cancel(f.http, &gone.request);
     finish(&gone);
