@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 4 KiB holds an ordinary request whole; larger texts get a block of their own size. */
-enum { BLOCK_BYTES_MIN = 4096, ALIGN = 16 };
+/* One block holds an ordinary request whole, and thousands of requests may be waiting: with blocks of
+ * 4 KiB three quarters of them were air. Larger texts get a block of their own size. What a reset
+ * keeps is bounded apart, by what a request with a page of text needs. */
+enum { BLOCK_BYTES_MIN = 1024, SPARE_BLOCKS_MAX = 4, ALIGN = 16 };
 
 struct sc_arena_block {
     sc_arena_block *next;
@@ -23,38 +25,52 @@ void sc_arena_init(sc_arena *arena, size_t bytes_max)
     *arena = (sc_arena){.bytes_max = bytes_max};
 }
 
+static sc_arena_block *pop(sc_arena_block **list)
+{
+    sc_arena_block *block = *list;
+    if (block != NULL)
+        *list = block->next;
+    return block;
+}
+
 void sc_arena_fini(sc_arena *arena)
 {
-    while (arena->blocks != NULL) {
-        sc_arena_block *next = arena->blocks->next;
-        free(arena->blocks);
-        arena->blocks = next;
-    }
+    for (sc_arena_block *block; (block = pop(&arena->blocks)) != NULL;)
+        free(block);
+    for (sc_arena_block *block; (block = pop(&arena->spare)) != NULL;)
+        free(block);
+    arena->spare_count = 0;
     arena->used_bytes = 0;
 }
 
 void sc_arena_reset(sc_arena *arena)
 {
-    sc_arena_block *kept = NULL;
-    while (arena->blocks != NULL) {
-        sc_arena_block *block = arena->blocks;
-        arena->blocks = block->next;
-        if (kept == NULL && block->size == BLOCK_BYTES_MIN)
-            kept = block;
-        else
+    for (sc_arena_block *block; (block = pop(&arena->blocks)) != NULL;) {
+        if (block->size != BLOCK_BYTES_MIN || arena->spare_count == SPARE_BLOCKS_MAX) {
             free(block);
+            continue;
+        }
+        block->next = arena->spare;
+        arena->spare = block;
+        arena->spare_count++;
     }
-    if (kept != NULL)
-        *kept = (sc_arena_block){.size = BLOCK_BYTES_MIN};
-    arena->blocks = kept;
     arena->used_bytes = 0;
+}
+
+static sc_arena_block *block_make(sc_arena *arena, size_t size)
+{
+    sc_arena_block *block = size == BLOCK_BYTES_MIN ? pop(&arena->spare) : NULL;
+    if (block == NULL)
+        return malloc(sizeof *block + size);
+    arena->spare_count--;
+    return block;
 }
 
 static sc_arena_block *block_add(sc_arena *arena, size_t bytes)
 {
     bool            large = bytes > BLOCK_BYTES_MIN;
     size_t          size = large ? bytes : BLOCK_BYTES_MIN;
-    sc_arena_block *block = malloc(sizeof *block + size);
+    sc_arena_block *block = block_make(arena, size);
     if (block == NULL)
         return NULL;
     /* A large block is full at once: behind the newest, it leaves that one's rest in use. */

@@ -13,6 +13,8 @@ typedef struct sc_arena_block sc_arena_block;
 
 typedef struct {
     sc_arena_block *blocks; /* the one in use first */
+    sc_arena_block *spare;  /* empty ones that a reset kept */
+    unsigned        spare_count;
     size_t          used_bytes;
     size_t          bytes_max;
 } sc_arena;
@@ -23,7 +25,7 @@ void sc_arena_init(sc_arena *arena, size_t bytes_max);
 /* Frees every block; the arena is empty and usable again. */
 void sc_arena_fini(sc_arena *arena);
 
-/* Empty as well, but one ordinary block stays, so that the next request like the last takes no
+/* Empty as well, but a few ordinary blocks stay, so that the next request like the last takes no
  * memory from the heap. */
 void sc_arena_reset(sc_arena *arena);
 

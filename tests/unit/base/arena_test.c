@@ -108,13 +108,15 @@ static void without_memory_it_stays_as_it_was(void **state)
 static bool small_request(void *context)
 {
     sc_arena *arena = context;
-    bool      ok = sc_arena_alloc(arena, 1000) != NULL && sc_arena_alloc(arena, 2000) != NULL;
+    bool      ok = true;
+    for (int i = 0; ok && i < 7; i++)
+        ok = sc_arena_alloc(arena, 400) != NULL;
     sc_arena_reset(arena);
     return ok;
 }
 
 /* A request like the last one would take memory from the heap again. */
-static void reset_keeps_one_ordinary_block(void **state)
+static void reset_keeps_ordinary_blocks(void **state)
 {
     (void)state;
     sc_arena arena;
@@ -124,18 +126,40 @@ static void reset_keeps_one_ordinary_block(void **state)
     assert_int_equal(sc_fail_malloc_each(small_request, &arena), 0);
     /* What an unusual request needed goes, whatever order it came in. */
     assert_non_null(sc_arena_alloc(&arena, 500000));
-    assert_non_null(sc_arena_alloc(&arena, 3000));
-    assert_non_null(sc_arena_alloc(&arena, 3000));
+    for (int i = 0; i < 100; i++)
+        assert_non_null(sc_arena_alloc(&arena, 1000));
     sc_arena_reset(&arena);
     assert_int_equal(arena.used_bytes, 0);
     assert_int_equal(sc_fail_malloc_each(small_request, &arena), 0);
     sc_arena_fini(&arena);
 }
 
+static bool large_request(void *context)
+{
+    sc_arena *arena = context;
+    bool      ok = true;
+    for (int i = 0; ok && i < 5; i++)
+        ok = sc_arena_alloc(arena, 1000) != NULL;
+    sc_arena_reset(arena);
+    return ok;
+}
+
+/* A thread that once served a long prompt would hold its memory for ever. */
+static void reset_keeps_no_more_than_a_page(void **state)
+{
+    (void)state;
+    sc_arena arena;
+    sc_arena_init(&arena, 1 << 20);
+    assert_true(large_request(&arena));
+    assert_int_equal(sc_fail_malloc_each(large_request, &arena), 1);
+    sc_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reset_keeps_one_ordinary_block),
+        cmocka_unit_test(reset_keeps_ordinary_blocks),
+        cmocka_unit_test(reset_keeps_no_more_than_a_page),
         cmocka_unit_test(memory_is_aligned_and_distinct),
         cmocka_unit_test(the_ceiling_holds),
         cmocka_unit_test(sizes_that_wrap_are_refused),
