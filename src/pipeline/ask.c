@@ -60,6 +60,7 @@ sc_move sc_move_ask(sc_work *work)
     if (atomic_load(&work->flight.landed))
         return SC_MOVE_END; /* nobody waits any more, and nothing has been paid for yet */
     work->epoch = sc_pipeline_epoch(pipeline);
+    sc_work_has_looked(work);
     sc_work_begin(work);
     llm_start(work);
     atomic_store(&work->asked, true);

@@ -2,12 +2,16 @@
  * served; work.h's read_at and the change counts tell. */
 #include "src/pipeline/move.h"
 
+/* Whose operation a store's call is. */
+#define WORK_OF(store_call, type, member)                                                          \
+    (SC_CONTAINER(SC_CONTAINER(store_call, type, call), sc_looking, member)->work)
+
 /* ---- EXACT: the same key in memory -------------------------------------------------------- */
 
 static void verify_done(sc_store_call *call)
 {
-    sc_work *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_verify, call), sc_work, verify);
-    if (call->status == SC_OK && work->verify.fresh)
+    sc_work *work = WORK_OF(call, sc_store_verify, verify);
+    if (call->status == SC_OK && work->looking->verify.fresh)
         atomic_store(&work->verifying->verified_ns, sc_now().ns);
     sc_work_came_back(work);
 }
@@ -15,13 +19,13 @@ static void verify_done(sc_store_call *call)
 static void verify_start(sc_work *work, sc_entry *entry)
 {
     work->verifying = entry;
-    work->verify = (sc_store_verify){
+    work->looking->verify = (sc_store_verify){
         .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = verify_done},
         .id = entry->f.id,
         .version = entry->f.version,
     };
     sc_work_expect(work);
-    work->pipeline->store->ops->verify(work->pipeline->store, &work->verify);
+    work->pipeline->store->ops->verify(work->pipeline->store, &work->looking->verify);
 }
 
 /* A copy that memory had and that may not be served: the nearest one is named in the reply. */
@@ -38,8 +42,8 @@ static bool verify_outcome(sc_work *work, const sc_candidate *copy)
 {
     sc_pipeline *pipeline = work->pipeline;
     sc_entry    *entry = copy->entry;
-    bool         asked = work->verify.call.status == SC_OK;
-    if (asked && work->verify.fresh)
+    bool         asked = work->looking->verify.call.status == SC_OK;
+    if (asked && work->looking->verify.fresh)
         return true;
     sc_trust_state trust = sc_pipeline_trust(pipeline);
     if (!asked && sc_trust_unverified(&trust, atomic_load(&entry->verified_ns), sc_now()))
@@ -58,7 +62,7 @@ static sc_move trust_or_verify(sc_work *work, sc_entry *entry)
     if (sc_trust_copy(&trust) == SC_TRUST_VERIFY)
         verify_start(work, entry);
     else
-        work->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
+        work->looking->verify = (sc_store_verify){.call = {.status = SC_OK}, .fresh = true};
     return sc_work_park(work);
 }
 
@@ -94,7 +98,7 @@ sc_move sc_move_exact_after(sc_work *work)
 
 static void embed_done(sc_embed_call *call)
 {
-    sc_work *work = SC_CONTAINER(call, sc_work, embed);
+    sc_work *work = SC_CONTAINER(call, sc_looking, embed)->work;
     atomic_store(&work->embedded, true);
     sc_work_came_back(work);
 }
@@ -102,7 +106,7 @@ static void embed_done(sc_embed_call *call)
 static void embed_start(sc_work *work)
 {
     sc_str text = work->origin->_canonical.text;
-    work->embed = (sc_embed_call){
+    work->looking->embed = (sc_embed_call){
         .text = text,
         .hash = sc_sha256(text.ptr, text.len),
         .vector = work->vector,
@@ -110,15 +114,15 @@ static void embed_start(sc_work *work)
         .done = embed_done,
     };
     sc_work_expect(work);
-    sc_embedder_ask(work->pipeline->parts.embedder, &work->embed);
+    sc_embedder_ask(work->pipeline->parts.embedder, &work->looking->embed);
 }
 
 static void get_done(sc_store_call *call)
 {
-    sc_work *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_get, call), sc_work, get);
+    sc_work *work = WORK_OF(call, sc_store_get, get);
     /* Served before the embedding is back: nothing else may touch the work until came_back. */
-    if (work->get.call.status == SC_OK && work->get.found != NULL)
-        sc_work_serve_exact(work, work->get.found);
+    if (work->looking->get.call.status == SC_OK && work->looking->get.found != NULL)
+        sc_work_serve_exact(work, work->looking->get.found);
     sc_work_came_back(work);
 }
 
@@ -126,12 +130,12 @@ static void get_start(sc_work *work)
 {
     work->looked = true;
     work->id_changes = sc_pipeline_changes_of(work->pipeline, &work->origin->_id);
-    work->get = (sc_store_get){
+    work->looking->get = (sc_store_get){
         .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = get_done},
         .id = work->origin->_id,
     };
     sc_work_expect(work);
-    work->pipeline->store->ops->get(work->pipeline->store, &work->get);
+    work->pipeline->store->ops->get(work->pipeline->store, &work->looking->get);
 }
 
 /* A text whose characters were all volatile has nothing to compare. */
@@ -159,9 +163,9 @@ sc_move sc_move_embed(sc_work *work)
 static void publish_embed(void *context)
 {
     sc_work *work = context;
-    if (work->embed.status != SC_OK)
+    if (work->looking->embed.status != SC_OK)
         work->exact_only = SC_REASON_EMBEDDING_UNAVAILABLE;
-    else if (work->embed.note != SC_EMBED_USABLE)
+    else if (work->looking->embed.note != SC_EMBED_USABLE)
         work->exact_only = SC_REASON_NOT_EMBEDDABLE;
 }
 
@@ -173,7 +177,7 @@ const float *sc_work_vector(const sc_work *work)
 /* An entry that only the store had: memory should have it next time. */
 static void warm_up(sc_work *work)
 {
-    sc_entry *entry = work->get.found;
+    sc_entry *entry = work->looking->get.found;
     if (entry != NULL && sc_work_may_serve(work, entry))
         sc_pipeline_recall(work->pipeline, entry, sc_work_vector(work), work->id_changes);
 }
@@ -181,8 +185,8 @@ static void warm_up(sc_work *work)
 /* What was found by key could not be served: the store is asked once more, in CONFIRM. */
 static void get_again(sc_work *work)
 {
-    sc_entry_unref(work->get.found);
-    work->get.found = NULL;
+    sc_entry_unref(work->looking->get.found);
+    work->looking->get.found = NULL;
     work->looked = false;
 }
 
@@ -193,7 +197,7 @@ sc_move sc_move_embed_after(sc_work *work)
     if (embeddable(work))
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_embed, work);
     warm_up(work);
-    if (work->get.found != NULL && !sc_work_still_true(work))
+    if (work->looking->get.found != NULL && !sc_work_still_true(work))
         get_again(work);
     return SC_MOVE_NEXT;
 }
@@ -208,7 +212,7 @@ static bool compares(const sc_work *work)
 
 static void gather_done(sc_gather_call *call)
 {
-    sc_work_came_back(SC_CONTAINER(call, sc_work, gather));
+    sc_work_came_back(SC_CONTAINER(call, sc_looking, gather)->work);
 }
 
 /* A known text has come this far on its caller's thread. A small scope is searched there as well: the
@@ -218,7 +222,7 @@ static bool searches_at_once(const sc_work *work)
 {
     enum { FLOATS_MAX = 1 << 20 };
     size_t rows_max = FLOATS_MAX / work->pipeline->dim;
-    return work->embed.from_map &&
+    return work->looking->embed.from_map &&
            sc_warm_rows(work->pipeline->parts.warm, &work->origin->_scope) <= rows_max;
 }
 
@@ -226,32 +230,39 @@ sc_move sc_move_prefilter(sc_work *work)
 {
     if (!compares(work))
         return SC_MOVE_NEXT;
-    work->gather = (sc_gather_call){
+    work->looking->gather = (sc_gather_call){
         .scope = work->origin->_scope,
         .query = {.vector = work->vector,
                   .guard = work->origin->_canonical.guard,
-                  .hits = work->warm_hits,
+                  .hits = work->looking->warm_hits,
                   .k = work->origin->question.top_k,
                   .far = (float)work->origin->question.max_distance},
         .done = gather_done,
     };
     sc_work_reading(work);
     if (searches_at_once(work)) {
-        sc_gather_now(work->pipeline->gather, &work->gather);
+        sc_gather_now(work->pipeline->gather, &work->looking->gather);
         return SC_MOVE_NEXT;
     }
     sc_work_begin(work);
     sc_work_expect(work);
-    sc_gather_ask(work->pipeline->gather, &work->gather);
+    sc_gather_ask(work->pipeline->gather, &work->looking->gather);
     return sc_work_park(work);
 }
 
 /* ---- VERIFY: warm candidates, nearest first -------------------------------------------------- */
 
+static sc_candidate seen(const sc_candidate *candidate)
+{
+    sc_entry_ref(candidate->entry);
+    return *candidate;
+}
+
 static void publish_warm(void *context)
 {
     sc_work *work = context;
-    work->warm_count = work->gather.query.hits_used;
+    if (work->looking->gather.query.hits_used != 0)
+        work->seen_warm = seen(&work->looking->warm_hits[0]);
 }
 
 static bool anyone(sc_waiter *waiter, void *context)
@@ -280,35 +291,46 @@ static bool somebody_wants(sc_work *work, const sc_candidate *hit)
 /* The nearest may not be served: the next one moves up. */
 static void drop_nearest(sc_work *work)
 {
-    sc_warm_query *query = &work->gather.query;
-    sc_entry_unref(work->warm_hits[0].entry);
+    sc_warm_query *query = &work->looking->gather.query;
+    sc_candidate  *hits = work->looking->warm_hits;
+    sc_entry_unref(hits[0].entry);
     query->hits_used--;
-    memmove(work->warm_hits, work->warm_hits + 1, query->hits_used * sizeof *work->warm_hits);
-    work->warm_hits[query->hits_used] = (sc_candidate){0};
+    memmove(hits, hits + 1, query->hits_used * sizeof *hits);
+    hits[query->hits_used] = (sc_candidate){0};
 }
 
 static bool wanted(sc_work *work)
 {
-    return compares(work) && work->gather.query.hits_used != 0 &&
-           somebody_wants(work, &work->warm_hits[0]);
+    return compares(work) && work->looking->gather.query.hits_used != 0 &&
+           somebody_wants(work, &work->looking->warm_hits[0]);
+}
+
+/* The search's is the first; what is refused from here on may be nearer. */
+static void take_refused(sc_work *work)
+{
+    sc_candidate *refused = &work->looking->gather.query.refused;
+    if (refused->entry != NULL)
+        work->refused = *refused;
+    *refused = (sc_candidate){0};
 }
 
 sc_move sc_move_verify(sc_work *work)
 {
-    while (wanted(work) && sc_work_is_opposed(work, work->warm_hits[0].entry)) {
-        sc_work_refuse(work, &work->warm_hits[0]);
+    take_refused(work);
+    while (wanted(work) && sc_work_is_opposed(work, work->looking->warm_hits[0].entry)) {
+        sc_work_refuse(work, &work->looking->warm_hits[0]);
         drop_nearest(work);
     }
     work->checking = wanted(work);
-    return work->checking ? trust_or_verify(work, work->warm_hits[0].entry) : SC_MOVE_NEXT;
+    return work->checking ? trust_or_verify(work, work->looking->warm_hits[0].entry) : SC_MOVE_NEXT;
 }
 
 /* Published before it is served: who joins in between is in one of the two looks. */
 sc_move sc_move_verify_after(sc_work *work)
 {
-    sc_candidate *nearest = &work->warm_hits[0];
+    sc_candidate *nearest = &work->looking->warm_hits[0];
     bool          fresh = work->checking && verify_outcome(work, nearest);
-    if (work->checking && !fresh && work->verify.call.status == SC_OK) {
+    if (work->checking && !fresh && work->looking->verify.call.status == SC_OK) {
         drop_nearest(work);
         return SC_MOVE_AGAIN;
     }
@@ -316,7 +338,7 @@ sc_move sc_move_verify_after(sc_work *work)
     /* Nobody wanted it a moment ago; somebody may have joined who does. A store that did not answer
      * for the nearest would not answer for the next. */
     sc_trust_state trust = sc_pipeline_trust(work->pipeline);
-    if (!work->checking && work->warm_count != 0)
+    if (!work->checking && work->seen_warm.entry != NULL)
         fresh = sc_trust_copy(&trust) == SC_TRUST_SERVE;
     if (fresh)
         sc_work_serve(work, nearest, SC_SOURCE_WARM);
@@ -327,14 +349,14 @@ sc_move sc_move_verify_after(sc_work *work)
 
 static void search_done(sc_store_call *call)
 {
-    sc_work_came_back(SC_CONTAINER(SC_CONTAINER(call, sc_store_search, call), sc_work, search));
+    sc_work_came_back(WORK_OF(call, sc_store_search, search));
 }
 
 static void search_start(sc_work *work)
 {
     const sc_question *question = &work->origin->question;
     work->all_changes = atomic_load(&work->pipeline->changes);
-    work->search = (sc_store_search){
+    work->looking->search = (sc_store_search){
         .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = search_done},
         .scope = work->origin->_scope,
         .guard = work->origin->_canonical.guard,
@@ -345,7 +367,7 @@ static void search_start(sc_work *work)
         .ef_runtime = question->ef_runtime,
     };
     sc_work_expect(work);
-    work->pipeline->store->ops->search(work->pipeline->store, &work->search);
+    work->pipeline->store->ops->search(work->pipeline->store, &work->looking->search);
 }
 
 sc_move sc_move_confirm(sc_work *work)
@@ -365,21 +387,23 @@ sc_move sc_move_confirm(sc_work *work)
 static void publish_found(void *context)
 {
     sc_work *work = context;
-    work->found_count = work->search.found_count;
+    work->seen_found = seen(&work->looking->search.found[0]);
 }
 
 static void unpublish_found(void *context)
 {
-    sc_work *work = context;
-    work->found_count = 0;
-    sc_candidates_unref(work->search.found, work->search.found_count);
-    work->search.found_count = 0;
+    sc_work         *work = context;
+    sc_store_search *search = &work->looking->search;
+    sc_entry_unref(work->seen_found.entry);
+    work->seen_found = (sc_candidate){0};
+    sc_candidates_unref(search->found, search->found_count);
+    search->found_count = 0;
 }
 
 /* The store was asked for this scope and guard; what it gave is looked at once more, and at its words. */
 static bool drop_foreign(sc_work *work)
 {
-    sc_store_search *search = &work->search;
+    sc_store_search *search = &work->looking->search;
     size_t           kept = 0;
     for (size_t i = 0; i < search->found_count; i++)
         if (sc_work_may_serve(work, search->found[i].entry)) {
@@ -396,8 +420,8 @@ static bool drop_foreign(sc_work *work)
 /* All that was found may not be served, but somebody would take it: perhaps what is behind it. Once. */
 static bool looks_wider(sc_work *work)
 {
-    const sc_candidate *refused = &work->gather.query.refused;
-    if (work->wider || work->search.found_count != 0 || refused->entry == NULL ||
+    const sc_candidate *refused = &work->refused;
+    if (work->wider || work->looking->search.found_count != 0 || refused->entry == NULL ||
         !somebody_wants(work, refused))
         return false;
     work->wider = true;
@@ -409,7 +433,7 @@ static bool looks_wider(sc_work *work)
 static bool reads_again(sc_work *work)
 {
     enum { CONFIRM_MAX = 3 };
-    bool found = work->get.found != NULL || work->search.found_count != 0;
+    bool found = work->looking->get.found != NULL || work->looking->search.found_count != 0;
     if (sc_work_still_true(work) || !found || work->confirmed == CONFIRM_MAX)
         return false;
     get_again(work);
@@ -422,9 +446,9 @@ sc_move sc_move_confirm_after(sc_work *work)
     warm_up(work);
     if (drop_foreign(work) && looks_wider(work))
         return SC_MOVE_AGAIN;
-    if (work->search.found_count != 0) {
+    if (work->looking->search.found_count != 0) {
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
-        sc_work_serve(work, &work->search.found[0], SC_SOURCE_REDIS);
+        sc_work_serve(work, &work->looking->search.found[0], SC_SOURCE_REDIS);
     }
     return reads_again(work) ? SC_MOVE_AGAIN : SC_MOVE_NEXT;
 }

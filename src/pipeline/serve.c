@@ -24,9 +24,7 @@ static void put_times(const sc_work *work, sc_request *request)
 
 static const sc_candidate *nearest_of(const sc_work *work)
 {
-    static const sc_candidate none;
-    const sc_candidate *warm = work->warm_hits[0].entry == NULL ? &none : &work->warm_hits[0];
-    const sc_candidate *found = work->search.found_count == 0 ? &none : &work->search.found[0];
+    const sc_candidate *warm = &work->seen_warm, *found = &work->seen_found;
     if (warm->entry == NULL || (found->entry != NULL && found->distance < warm->distance))
         return found;
     return warm;
@@ -83,7 +81,7 @@ bool sc_work_may_serve(const sc_work *work, const sc_entry *entry)
 
 void sc_work_refuse(sc_work *work, const sc_candidate *candidate)
 {
-    sc_candidate *refused = &work->gather.query.refused;
+    sc_candidate *refused = &work->refused;
     bool          nearer = refused->entry == NULL || candidate->distance < refused->distance;
     /* Another scope's question is not even named. */
     if (!nearer || !sc_digest_equal(&candidate->entry->f.scope, &work->origin->_scope))
@@ -152,19 +150,19 @@ static sc_reason miss_reason(const sc_work *work, const sc_request *request)
         return SC_REASON_STALE;
     if (work->exact_only != SC_REASON_NONE)
         return work->exact_only;
-    return sc_miss_reason(nearest_of(work), &work->gather.query.refused,
-                          work->origin->_canonical.guard, request->question.max_distance);
+    return sc_miss_reason(nearest_of(work), &work->refused, work->origin->_canonical.guard,
+                          request->question.max_distance);
 }
 
 /* The candidate that the reason is about. */
 static const sc_candidate *reason_of(const sc_work *work, sc_reason reason)
 {
     if (reason == SC_REASON_VOLATILE_DIFFERS || reason == SC_REASON_OPPOSED)
-        return &work->gather.query.refused;
+        return &work->refused;
     if (reason == SC_REASON_STALE && work->stale.entry != NULL)
         return &work->stale;
     const sc_candidate *nearest = nearest_of(work);
-    return nearest->entry != NULL ? nearest : &work->gather.query.refused;
+    return nearest->entry != NULL ? nearest : &work->refused;
 }
 
 void sc_work_put_miss(const sc_work *work, sc_request *request)
@@ -193,11 +191,11 @@ static void joiner_looks(void *context)
     sc_work      *work = look->work;
     sc_waiter    *waiter = &look->request->_waiter;
     sc_candidate *hit = NULL;
-    if (work->warm_count != 0 && wants(waiter, &work->warm_hits[0])) {
-        hit = &work->warm_hits[0];
+    if (work->seen_warm.entry != NULL && wants(waiter, &work->seen_warm)) {
+        hit = &work->seen_warm;
         look->source = SC_SOURCE_WARM;
-    } else if (work->found_count != 0 && wants(waiter, &work->search.found[0])) {
-        hit = &work->search.found[0];
+    } else if (work->seen_found.entry != NULL && wants(waiter, &work->seen_found)) {
+        hit = &work->seen_found;
         look->source = SC_SOURCE_REDIS;
     }
     if (hit == NULL)

@@ -133,21 +133,40 @@ sc_flight *sc_work_make(void *pipeline, sc_waiter *first)
 {
     sc_pipeline *owner = pipeline;
     sc_request  *origin = SC_CONTAINER(first, sc_request, _waiter);
+    sc_looking  *looking = calloc(1, sizeof *looking);
     sc_work     *work = malloc(sizeof *work + owner->dim * sizeof(float));
-    if (work == NULL)
+    if (work == NULL || looking == NULL) {
+        free(looking);
+        free(work);
         return NULL;
-    *work = (sc_work){.pipeline = owner, .origin = origin, .kind = kind_of(origin)};
+    }
+    looking->work = work;
+    *work = (sc_work){
+        .pipeline = owner, .origin = origin, .kind = kind_of(origin), .looking = looking};
     sc_request_ref(origin);
     return &work->flight;
+}
+
+void sc_work_has_looked(sc_work *work)
+{
+    sc_looking *looking = work->looking;
+    if (looking == NULL)
+        return;
+    sc_candidates_unref(looking->warm_hits, looking->gather.query.hits_used);
+    sc_candidates_unref(looking->search.found, looking->search.found_count);
+    sc_entry_unref(looking->gather.query.refused.entry);
+    sc_entry_unref(looking->get.found);
+    free(looking);
+    work->looking = NULL;
 }
 
 void sc_work_release(sc_flight *flight)
 {
     sc_work *work = SC_CONTAINER(flight, sc_work, flight);
-    sc_candidates_unref(work->warm_hits, work->gather.query.hits_used);
-    sc_candidates_unref(work->search.found, work->search.found_count);
-    sc_entry_unref(work->gather.query.refused.entry);
-    sc_entry_unref(work->get.found);
+    sc_work_has_looked(work);
+    sc_entry_unref(work->seen_warm.entry);
+    sc_entry_unref(work->refused.entry);
+    sc_entry_unref(work->seen_found.entry);
     sc_entry_unref(work->kept);
     sc_entry_unref(work->stale.entry);
     sc_blob_unref(work->llm.answer);

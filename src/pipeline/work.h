@@ -20,6 +20,17 @@ typedef enum {
     SC_WORK_BYPASS,
 } sc_work_kind;
 
+/* The operations of looking, and what they found. */
+typedef struct {
+    struct sc_work *work;
+    sc_embed_call   embed;
+    sc_gather_call  gather;
+    sc_store_get    get;
+    sc_store_search search;
+    sc_store_verify verify;
+    sc_candidate    warm_hits[SC_TOP_K_MAX]; /* nearest first, each with a reference */
+} sc_looking;
+
 typedef struct sc_work {
     sc_flight flight;
 
@@ -46,23 +57,20 @@ typedef struct sc_work {
     bool             checking; /* whether the nearest copy in memory may be served */
     bool             wider;    /* the store is asked for more than the nearest */
     sc_entry        *verifying; /* the copy that the store is asked about */
-    sc_embed_call    embed;
-    sc_gather_call   gather;
-    sc_store_get     get;
-    sc_store_search  search;
-    sc_store_verify  verify;
+    sc_looking      *looking;   /* NULL once the LLM is asked: there a question waits longest */
     sc_store_put     put;
     sc_llm_call      llm;
 
-    sc_candidate stale; /* the nearest copy in memory that the store did not confirm; a reference */
-    sc_request *keeper; /* whose time to live and tags the entry takes; a reference, or NULL */
-    sc_entry   *kept;   /* the stored answer; a reference, or NULL */
+    sc_candidate refused; /* the nearest whose volatile values or words forbid it; a reference */
+    sc_candidate stale;   /* the nearest copy in memory that the store did not confirm; a reference */
+    sc_request  *keeper;  /* whose time to live and tags the entry takes; a reference, or NULL */
+    sc_entry    *kept;    /* the stored answer; a reference, or NULL */
 
-    /* Changed by the running step under the flight's lock, read by joiners under it. */
-    sc_candidate warm_hits[SC_TOP_K_MAX]; /* nearest first, each with a reference */
-    size_t       warm_count;              /* of those that may be served; then of all seen */
-    size_t       found_count;             /* of search.found that may be served */
-    sc_reason    exact_only;              /* why there is no vector; NONE: there is one, or will be */
+    /* Changed by the running step under the flight's lock, read by joiners under it. What was seen
+     * is a reference, or NULL. */
+    sc_candidate seen_warm;  /* the nearest in memory */
+    sc_candidate seen_found; /* the nearest in the store */
+    sc_reason    exact_only; /* why there is no vector; NONE: there is one, or will be */
 
     float vector[]; /* [dim]; counts when exact_only is NONE and embedded */
 } sc_work;
@@ -140,6 +148,9 @@ void sc_room_make(sc_pipeline *pipeline, sc_str tenant, const sc_quota_limits *l
 /* For sc_flights_options. */
 sc_flight *sc_work_make(void *pipeline, sc_waiter *first);
 void       sc_work_release(sc_flight *flight);
+
+/* Gives back what only looking needs. */
+void sc_work_has_looked(sc_work *work);
 
 /* Takes the first step; the flight's first reference goes to the work. */
 void sc_work_start(sc_work *work);
