@@ -19,7 +19,7 @@
 #include "src/http/internal.h"
 
 enum { STATE_FREE, STATE_ACCEPTED, STATE_TAKEN };
-enum { CONNECTIONS_MAX = 1024, CONNECT_TIMEOUT_MS = 5000, IDLE_TRANSFERS_MAX = 256 };
+enum { CONNECTIONS_MAX = 1024, CONNECT_TIMEOUT_MS = 5000 };
 
 /* ---- the end of a request ---- */
 
@@ -40,14 +40,9 @@ static void finish(sc_http *http, sc_http_request *request, sc_status status, co
 static void release_transfer(sc_http *http, sc_transfer *transfer)
 {
     transfer->request->_transfer = NULL;
-    transfer->request = NULL;
+    sc_transfer_release(transfer);
     sc_list_remove(&transfer->link);
-    if (http->idle_count >= IDLE_TRANSFERS_MAX) {
-        sc_transfer_close(transfer);
-        return;
-    }
-    sc_list_push_front(&http->idle, &transfer->link);
-    http->idle_count++;
+    sc_handles_give(http, transfer);
 }
 
 static void leave_lane(sc_http *http, sc_http_lane *lane)
@@ -81,19 +76,10 @@ static void end_running(sc_http *http, sc_http_request *request, sc_status statu
 
 /* ---- the start of a request ---- */
 
-static sc_transfer *take_transfer(sc_http *http)
-{
-    sc_link *link = sc_list_pop_front(&http->idle);
-    if (link == NULL)
-        return sc_transfer_open(http);
-    http->idle_count--;
-    return SC_CONTAINER(link, sc_transfer, link);
-}
-
 /* The caller has given the request its place in the lane. */
 static void begin(sc_http *http, sc_http_request *request, sc_instant now)
 {
-    sc_transfer *transfer = take_transfer(http);
+    sc_transfer *transfer = sc_handles_take(http, request->url);
     if (transfer == NULL) {
         leave_lane(http, request->lane);
         finish(http, request, SC_NO_MEMORY, "no memory for the request");
@@ -261,8 +247,7 @@ static void shut_down(sc_http *http)
     do
         end_all(http); /* a done() may have sent once more */
     while (!sc_list_empty(&http->inbox));
-    for (sc_link *link; (link = sc_list_pop_front(&http->idle)) != NULL;)
-        sc_transfer_close(SC_CONTAINER(link, sc_transfer, link));
+    sc_handles_close(http);
     sc_multi_close(http);
     uv_close((uv_handle_t *)&http->multi_timer, NULL);
     uv_close((uv_handle_t *)&http->parked_timer, NULL);
@@ -429,6 +414,7 @@ static sc_http *make(void)
     sc_list_init(&http->parked);
     sc_list_init(&http->running);
     sc_list_init(&http->idle);
+    sc_list_init(&http->targets);
     sc_list_init(&http->lanes_ready);
     http->parked_ns = INT64_MAX;
     http->wake.data = http->parked_timer.data = http;

@@ -2,6 +2,7 @@
  *
  * http.c    the thread: inbox, lanes, parked requests, exactly one done() each
  * multi.c   libcurl's sockets and timer on the libuv loop
+ * handles.c the idle easy handles, by URL
  * transfer.c one easy handle: options in, outcome out */
 #pragma once
 
@@ -12,10 +13,21 @@
 
 #include "src/http/http.h"
 
+/* A URL that handles are kept for. */
+typedef struct {
+    sc_link  link; /* among all */
+    char    *url;
+    CURLU   *parsed; /* NULL: it cannot be */
+    sc_link  idle;   /* of transfers' same_url, the last used first */
+    size_t   handles; /* running and idle */
+} sc_target;
+
 /* An easy handle with its request; kept for reuse, because making one costs more than using it. */
 typedef struct sc_transfer {
-    sc_link          link; /* among the running ones, or the idle ones */
+    sc_link          link;     /* among the running ones, or the idle ones */
+    sc_link          same_url; /* among the idle ones of its target */
     sc_http         *http;
+    sc_target       *target;
     CURL            *easy;
     sc_http_request *request; /* NULL while idle */
     size_t           header_bytes;
@@ -23,6 +35,14 @@ typedef struct sc_transfer {
     sc_status        stopped; /* why one of our callbacks ended the transfer */
     char             error_text[CURL_ERROR_SIZE];
 } sc_transfer;
+
+typedef struct sc_watch sc_watch;
+
+/* What is known of a socket, by its number. */
+typedef struct {
+    sc_watch *watch; /* NULL: none yet */
+    bool      ours;  /* opened by us: we shall hear of its end */
+} sc_watch_slot;
 
 struct sc_http_headers {
     struct curl_slist *list;
@@ -62,10 +82,13 @@ struct sc_http {
     uv_timer_t parked_timer; /* the earliest instant at which a parked request is due, or earlier */
     int64_t    parked_ns;    /* when that is; INT64_MAX: the timer sleeps */
     CURLM     *multi;
+    sc_watch_slot *watches; /* [watches_room] */
+    size_t         watches_room;
     sc_link    parked; /* of requests' _parked: wait for their start or for a lane */
     sc_link    running;
-    sc_link    idle;
+    sc_link    idle; /* of transfers, the last used first */
     size_t     idle_count;
+    sc_link    targets;
     sc_link    lanes_ready;
     bool       started; /* libcurl was given a handle it has not looked at yet */
 };
@@ -75,12 +98,23 @@ sc_status sc_multi_open(sc_http *http);
 void      sc_multi_close(sc_http *http);
 /* Lets libcurl look at new transfers and passed timeouts at once, then collects what ended. */
 void sc_multi_kick(sc_http *http);
+/* For a handle's options: sockets of connections. The first argument is the sc_http. */
+curl_socket_t sc_multi_open_socket(void *http, curlsocktype purpose, struct curl_sockaddr *address);
+int           sc_multi_close_socket(void *http, curl_socket_t socket);
+
+/* handles.c */
+/* An idle handle for that URL, or a new one; NULL without memory. */
+sc_transfer *sc_handles_take(sc_http *http, const char *url);
+void         sc_handles_give(sc_http *http, sc_transfer *transfer);
+void         sc_handles_close(sc_http *http); /* the idle ones */
 
 /* transfer.c */
-sc_transfer *sc_transfer_open(sc_http *http);
+sc_transfer *sc_transfer_open(sc_http *http, sc_target *target);
 void         sc_transfer_close(sc_transfer *transfer);
-/* Sets the easy handle up for request. */
+/* Sets the easy handle up for request, which goes to the target's URL. */
 sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, sc_instant now);
+/* The request is over: the handle forgets what it was lent. */
+void sc_transfer_release(sc_transfer *transfer);
 /* Writes the outcome into the request, its status included. */
 void sc_transfer_outcome(sc_transfer *transfer, CURLcode result, sc_instant now);
 

@@ -1,4 +1,5 @@
-/* One easy handle. Its unchanging options are set once; a request then changes a handful. */
+/* One easy handle. Its unchanging options, URL included, are set once; a request then changes a
+ * handful. */
 #include <assert.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -79,6 +80,10 @@ static void set_fixed_options(sc_transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, sc_multi_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer->http);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, sc_multi_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->http);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -98,15 +103,29 @@ static void set_fixed_options(sc_transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_timeout_ms);
 }
 
-sc_transfer *sc_transfer_open(sc_http *http)
+static bool set_target(sc_transfer *transfer)
+{
+    CURL            *easy = transfer->easy;
+    const sc_target *target = transfer->target;
+    /* With TLS the handshake tells whether one connection serves all, so newcomers wait for it
+     * rather than open their own. Without TLS it would take the first reply to tell. */
+    bool tls = strncasecmp(target->url, "https:", 6) == 0;
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
+    return (target->parsed != NULL
+                ? curl_easy_setopt(easy, CURLOPT_CURLU, target->parsed)
+                : curl_easy_setopt(easy, CURLOPT_URL, target->url)) == CURLE_OK;
+}
+
+sc_transfer *sc_transfer_open(sc_http *http, sc_target *target)
 {
     sc_transfer *transfer = calloc(1, sizeof *transfer);
     if (transfer == NULL)
         return NULL;
     transfer->http = http;
+    transfer->target = target;
     transfer->easy = curl_easy_init();
-    if (transfer->easy == NULL) {
-        free(transfer);
+    if (transfer->easy == NULL || !set_target(transfer)) {
+        sc_transfer_close(transfer);
         return NULL;
     }
     set_fixed_options(transfer);
@@ -115,7 +134,7 @@ sc_transfer *sc_transfer_open(sc_http *http)
 
 void sc_transfer_close(sc_transfer *transfer)
 {
-    curl_easy_cleanup(transfer->easy);
+    curl_easy_cleanup(transfer->easy); /* NULL is welcome */
     free(transfer);
 }
 
@@ -139,10 +158,6 @@ sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, s
     transfer->retry_after_ms = -1;
     transfer->stopped = SC_OK;
     transfer->error_text[0] = '\0';
-    /* With TLS the handshake tells whether one connection serves all, so newcomers wait for it
-     * rather than open their own. Without TLS it would take the first reply to tell. */
-    bool tls = strncasecmp(request->url, "https:", 6) == 0;
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
     /* Refuses a declared length before the body comes; on_body counts the undeclared ones. */
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
                      request->on_data == NULL ? (curl_off_t)request->body_bytes_max
@@ -150,10 +165,17 @@ sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, s
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, left_ms > INT32_MAX ? 0L : (long)left_ms);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
                      request->headers == NULL ? NULL : request->headers->list);
-    if (set_method(easy, request) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
+    if (set_method(easy, request) != CURLE_OK)
         return sc_fail(&request->error, SC_NO_MEMORY, "no memory for the request");
     return SC_OK;
+}
+
+/* Another request, with another key, may be the next to use it. */
+void sc_transfer_release(sc_transfer *transfer)
+{
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, "");
+    transfer->request = NULL;
 }
 
 static sc_status status_of(CURLcode result, bool deadline_passed)
