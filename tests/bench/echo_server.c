@@ -2,10 +2,13 @@
  *
  * Answers SemanticCache.Answer with the question itself. One completion queue, one thread, one
  * batch per call; no limits, no metadata, no shutdown: what any C server on this core has to pay.
- * usage: echo_server [port]   prints the port; serves until killed */
+ * With `hold` it answers nothing and only listens for the end of each call: what the core itself
+ * needs for one that waits.
+ * usage: echo_server [port [hold]]   prints the port; serves until killed */
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +26,7 @@ typedef struct {
     int                 answering;
 } slot;
 
+static bool                   holds;
 static grpc_server           *server;
 static grpc_completion_queue *queue;
 static void                  *method;
@@ -80,6 +84,16 @@ static void answer(slot *s)
     grpc_slice_unref(slice);
 }
 
+static void hold(slot *s)
+{
+    grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    close.data.recv_close_on_server.cancelled = &s->cancelled;
+    if (s->payload != NULL)
+        grpc_byte_buffer_destroy(s->payload);
+    s->answering = 1;
+    grpc_call_start_batch(s->call, &close, 1, s, NULL);
+}
+
 static slot *slot_make(void)
 {
     slot *s = calloc(1, sizeof *s);
@@ -103,7 +117,7 @@ static void serve(void)
             return;
         if (!s->answering) {
             arm(spares != 0 ? spare[--spares] : slot_make());
-            answer(s);
+            (holds ? hold : answer)(s);
             continue;
         }
         grpc_call_unref(s->call);
@@ -128,6 +142,7 @@ static int listen_on(const char *port)
 
 int main(int argc, char **argv)
 {
+    holds = argc > 2 && strcmp(argv[2], "hold") == 0;
     grpc_init();
     server = grpc_server_create(NULL, NULL);
     queue = grpc_completion_queue_create_for_next(NULL);

@@ -9,7 +9,7 @@ import time
 
 from suite.figures import row
 from suite.serving import NO_STORE, fill
-from suite.world import CLI, LOAD, Resp, number, resident_bytes, wait_until
+from suite.world import CLI, LOAD, Echo, Resp, number, resident_bytes, wait_until
 
 NAMESPACE = "bench-start"
 QUESTION = "Which colour has article {w}?"
@@ -43,32 +43,53 @@ def warm_up(server):
 
 
 def flight_row(world, plan):
-    """Misses that wait for an upstream of 30 s; how much they hold, and no thread each."""
+    """Misses that wait for an upstream of 30 s; how much they hold, and no thread each. Beside them
+    calls that wait in a server which has nothing but gRPC's core."""
     count = plan.in_flight
     server = world.semcached(RPC_INFLIGHT_MAX=2 * count, LLM_QUEUE_MAX=2 * count,
                              EMBEDDING_QUEUE_MAX=2 * count)
     warm_up(server)
     time.sleep(0.3)
-    before = resident_bytes(server.pid)
     world.control({"chat": {"delay_ms": 30000}})
-    load = subprocess.Popen([LOAD, "--target", f"127.0.0.1:{server.port}", "--concurrency", str(count),
+    held, threads = waiting_bytes(server, count, lambda: number(server.stats(), "server", "flights") >= count)
+    server.stop()
+    world.control({"chat": {}})
+    bare = Echo(world, hold=True)
+    # It tells nothing: all have come when it does not grow any more.
+    core, _ = waiting_bytes(bare, count, Settled(bare, count))
+    world.stop(bare.program)
+    return row(GROUP, "miss that waits for the LLM", f"{count}", "B", [held / count], goal=20000,
+               note=f"{held / 1e6:.0f} MB together, {core / 1e6:.0f} MB of it gRPC's core alone; "
+               f"{threads} threads in all")
+
+
+class Settled:
+    """True once a server has grown by at least `count` calls and then stays as it is."""
+
+    def __init__(self, target, count):
+        self.target, self.last = target, 0
+        self.least = resident_bytes(target.pid) + 4000 * count
+
+    def __call__(self):
+        before, self.last = self.last, resident_bytes(self.target.pid)
+        return before == self.last > self.least
+
+
+def waiting_bytes(target, count, all_there):
+    """What a server holds for so many calls under way, and its threads."""
+    before = resident_bytes(target.pid)
+    load = subprocess.Popen([LOAD, "--target", f"127.0.0.1:{target.port}", "--concurrency", str(count),
                              "--connections", "20", "--question", "Waiting for article {w}",
                              "--distinct", "99999", "--cache-mode", str(NO_STORE), "--seconds", "60",
                              "--timeout-ms", "60000"],
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(f"{count} misses under way",
-                   lambda: number(server.stats(), "server", "flights") >= count, 90, 0.5)
+        wait_until(f"{count} calls under way", all_there, 90, 0.5)
         time.sleep(1)
-        held = resident_bytes(server.pid) - before
-        threads = len(os.listdir(f"/proc/{server.pid}/task"))
+        return resident_bytes(target.pid) - before, len(os.listdir(f"/proc/{target.pid}/task"))
     finally:
         load.send_signal(signal.SIGKILL)
         load.wait()
-        server.stop()
-        world.control({"chat": {}})
-    return row(GROUP, "miss that waits for the LLM", f"{count}", "B", [held / count],
-               goal=20000, note=f"{held / 1e6:.0f} MB together, {threads} threads in all")
 
 
 def start_rows(world, plan):

@@ -15,6 +15,7 @@ SEMCACHED = "server/semcached"
 LOAD = "client/load/load"
 CLI = "client/cli/semcache"
 ECHO = "tests/bench/echo_server"
+DIRECT = "tests/bench/direct_client"
 UPSTREAM = "tests/support/upstream/upstream"
 
 READY_SECONDS_MAX = 60
@@ -174,6 +175,13 @@ class World:
         with urllib.request.urlopen(request) as reply:
             reply.read()
 
+    def ask_directly(self, callers, rate, seconds):
+        """The upstream's own time for an answer, without a cache; as JSON."""
+        port = self.upstream_url.rsplit(":", maxsplit=1)[1]
+        run = subprocess.run([DIRECT, port, str(callers), str(rate), str(seconds)], check=True,
+                             stdout=subprocess.PIPE, text=True)
+        return json.loads(run.stdout)
+
     def semcached(self, **settings):
         return Server(self, settings)
 
@@ -209,8 +217,10 @@ class Target:
 
 
 class Echo(Target):
-    def __init__(self, world):
-        program = world.start([ECHO], r"^(\d+)$")
+    """Answers at once; with `hold`, never."""
+
+    def __init__(self, world, hold=False):
+        program = world.start([ECHO, "0", *(["hold"] if hold else [])], r"^(\d+)$")
         super().__init__(program, int(program.found.group(1)))
 
 
