@@ -60,9 +60,11 @@ static void put_redis(sc_buf *out, const Semcache__V1__RedisStats *r)
     sc_buf_printf(out,
                   "  calls %" PRIu64 "   failures %" PRIu64 "   reconnects %" PRIu64
                   "   feed messages %" PRIu64 "   resyncs %" PRIu64 "   waiting %" PRIu64
-                  "   writes waiting %" PRIu64 "   dropped %" PRIu64 "   foreign %" PRIu64 "\n",
+                  "   writes waiting %" PRIu64 "   dropped %" PRIu64 "   searches waiting %" PRIu64
+                  "   refused %" PRIu64 "   foreign %" PRIu64 "\n",
                   r->calls, r->failures, r->reconnects, r->feed_messages, r->resyncs, r->queue_depth,
-                  r->writes_waiting, r->writes_dropped, r->foreign_values);
+                  r->writes_waiting, r->writes_dropped, r->searches_waiting, r->searches_refused,
+                  r->foreign_values);
 }
 
 static void put_embedding(sc_buf *out, const Semcache__V1__EmbeddingStats *e)

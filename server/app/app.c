@@ -99,6 +99,8 @@ static void share_settings(sc_settings *settings)
     settings->pipeline.limits.prompt_bytes_max = settings->prompt.prompt_bytes_max;
     settings->pipeline.embed_timeout_ms = settings->embed.gather.timeout_ms;
     settings->pipeline.store_timeout_ms = settings->redis.timeout_ms;
+    settings->pipeline.search_timeout_ms =
+        (int64_t)settings->redis.timeout_ms + settings->redis.search_wait_ms;
     settings->pipeline.llm_timeout_ms = settings->llm.timeout_ms;
     settings->redis.stale_seconds = settings->pipeline.limits.stale_seconds_max;
 }

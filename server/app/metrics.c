@@ -109,6 +109,10 @@ static void put_store(table *t, const sc_store_info *info)
     gauge(t, "semcache_redis_documents", (double)info->documents, "Entries in Redis' index.");
     gauge(t, "semcache_redis_indexed_ratio", info->percent_indexed, "1: the index is complete.");
     gauge(t, "semcache_redis_queue", (double)info->queue_depth, "Commands without a reply yet.");
+    gauge(t, "semcache_redis_searches_waiting", (double)info->searches_waiting,
+          "Searches that wait for their turn.");
+    count(t, "semcache_redis_searches_refused_total", (double)info->searches_refused,
+          "Searches that would have waited too long.");
     gauge(t, "semcache_redis_writes_waiting", (double)info->writes_waiting,
           "Entries kept until Redis is back.");
     count(t, "semcache_redis_calls_total", (double)info->calls, "Calls to Redis.");

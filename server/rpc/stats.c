@@ -160,6 +160,8 @@ static Semcache__V1__RedisStats *redis_stats(maker *m, sc_store_info *info)
     out->queue_depth = info->queue_depth;
     out->writes_waiting = info->writes_waiting;
     out->writes_dropped = info->writes_dropped;
+    out->searches_waiting = info->searches_waiting;
+    out->searches_refused = info->searches_refused;
     return out;
 }
 

@@ -357,7 +357,7 @@ static void search_start(sc_work *work)
     const sc_question *question = &work->origin->question;
     work->all_changes = atomic_load(&work->pipeline->changes);
     work->looking->search = (sc_store_search){
-        .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = search_done},
+        .call = {.deadline = sc_in_ms(work->pipeline->options.search_timeout_ms), .done = search_done},
         .scope = work->origin->_scope,
         .guard = work->origin->_canonical.guard,
         .vector = work->vector,
@@ -365,6 +365,7 @@ static void search_start(sc_work *work)
         /* Nothing beyond the nearest is served, unless its words forbid that. */
         .wanted = work->wider ? 0 : 1,
         .ef_runtime = question->ef_runtime,
+        .moot = &work->flight.landed,
     };
     sc_work_expect(work);
     work->pipeline->store->ops->search(work->pipeline->store, &work->looking->search);

@@ -85,6 +85,7 @@ typedef struct {
     int64_t            unverified_ms;
     int64_t            embed_timeout_ms; /* of src/embed */
     int64_t            store_timeout_ms; /* of src/store */
+    int64_t            search_timeout_ms; /* of src/store; with the wait for its turn */
     int64_t            llm_timeout_ms;   /* of src/llm */
     uint32_t           workers; /* prefilter threads; 0: one a processor */
 } sc_pipeline_options;

@@ -5,6 +5,7 @@
  * at once by the function itself when the store refuses. Nothing blocks. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,6 +45,7 @@ typedef struct {
     uint32_t      k;      /* candidates looked at, 1..SC_STORE_CANDIDATES_MAX */
     uint32_t      wanted; /* so many of them are given at most, the fewer the cheaper; 0: k */
     uint32_t      ef_runtime;
+    const atomic_bool *moot; /* true once nobody waits for it: need not be asked any more; or NULL */
     sc_candidate  found[SC_STORE_CANDIDATES_MAX]; /* nearest first, each with a reference */
     size_t        found_count;
 } sc_store_search;
@@ -111,6 +113,8 @@ typedef struct {
     double      percent_indexed; /* 0..1 */
     uint64_t    calls, failures, reconnects, feed_messages, resyncs;
     size_t      queue_depth;   /* commands waiting for a reply */
+    size_t      searches_waiting; /* for their turn to be sent */
+    uint64_t    searches_refused; /* since they would have waited too long */
     size_t      writes_waiting; /* entries kept for a store that is away */
     uint64_t    writes_dropped;
     int         breaker_state;

@@ -16,6 +16,7 @@ sc_pipeline_options rig_options(void)
         .unverified_ms = 60000,
         .embed_timeout_ms = 20000,
         .store_timeout_ms = 20000,
+        .search_timeout_ms = 20000,
         .llm_timeout_ms = 60000,
         .workers = 2,
     };

@@ -3,6 +3,7 @@
  *   store.c       the thread, its inbox, the doors that callers use
  *   lookup.c      get, verify, used
  *   search.c      nearest entries
+ *   turn.c        which search is next
  *   write.c       put, and what waits for a Redis that is away
  *   invalidate.c  removing what a filter matches
  *   index.c       makes and watches the index
@@ -39,14 +40,26 @@ typedef enum {
 } sc_conn_role;
 
 typedef struct sc_op {
-    sc_link        link; /* in the inbox */
+    sc_link        link; /* in the inbox; of a search, then among those that wait or fly */
     sc_redis      *redis;
     sc_store_call *call;
     sc_command     command;
     sc_instant     begun;
+    sc_instant     since;            /* its time limit counts from then; a search's from Redis' last answer */
+    bool           unsent;           /* its outcome says nothing about Redis */
     sc_redis_fault fault;            /* the first in a command of several replies */
     void (*start)(struct sc_op *op); /* on the I/O thread: sends or finishes */
 } sc_op;
+
+/* Searches that wait for their turn, and those that Redis has. */
+typedef struct {
+    sc_link    waiting, flying; /* of ops, oldest first */
+    size_t     waiting_count, flying_count;
+    sc_instant answered; /* when Redis last answered one */
+    int64_t    each_ns;  /* from one answer to the next, smoothed */
+    uint64_t   refused;
+    bool       moving; /* the queue is being looked at */
+} sc_turns;
 
 enum { SC_USED_SHARDS = 16, SC_USED_PER_SHARD_MAX = 4096 };
 
@@ -121,6 +134,7 @@ struct sc_redis {
     sc_conn   *conns[SC_CONN_COUNT];
     sc_buf     scratch; /* a command being written */
     uint64_t   reconnects, foreign_values;
+    sc_turns   turns;
 
     struct {
         sc_index_state state;
@@ -167,7 +181,8 @@ struct sc_redis {
 /* Ends the op: sets the call's outcome, calls done() and frees the op. text NULL: none. */
 void sc_op_finish(sc_op *op, sc_status status, const char *text);
 
-/* Deadline of a single command: the call's own, or the store's time limit, whichever is first. */
+/* Deadline of a single command: the call's own, or the store's time limit from op->since, whichever is
+ * first. */
 sc_instant sc_op_deadline(const sc_op *op);
 
 /* An empty buffer to write a command into. */
@@ -194,6 +209,16 @@ void sc_verify_start(sc_op *op);
 void sc_search_start(sc_op *op);
 void sc_put_start(sc_op *op);
 void sc_invalidate_start(sc_op *op);
+
+void sc_turns_init(sc_turns *turns);
+void sc_turns_close(sc_turns *turns); /* ends those that wait */
+/* Has the search sent, at once or when it is its turn, or ends it. */
+void sc_turn_take(sc_op *op);
+void sc_search_send(sc_op *op);
+/* Redis has answered it, or a part of it. Before its end. */
+void sc_turn_answered(sc_op *op);
+/* As sc_op_finish, of one that was sent; then it is the next one's turn. */
+void sc_turn_end(sc_op *op, sc_status status, const char *text);
 
 void sc_used_note(sc_redis *redis, const sc_digest *id, sc_wall when); /* any thread */
 void sc_used_flush(sc_redis *redis);

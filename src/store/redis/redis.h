@@ -26,6 +26,7 @@ typedef struct {
     uint32_t    ef_construction;
     uint32_t    ef_runtime;
     uint32_t    timeout_ms;
+    uint32_t    search_wait_ms; /* beside timeout_ms: for its turn */
     uint64_t    entries_max; /* 0: no limit */
     uint32_t    calls_max;
     uint32_t    waiting_entries_max;

@@ -160,11 +160,16 @@ static int64_t search_ms(sc_instant from, const sc_op *op)
 static bool ran_out_of_time(const sc_op *op, const redisReply *reply)
 {
     bool empty = reply->type == REDIS_REPLY_ARRAY && reply->elements <= 1;
-    return empty && sc_elapsed_us(op->begun, sc_now()) >= search_ms(op->begun, op) * 1000;
+    return empty && sc_elapsed_us(op->since, sc_now()) >= search_ms(op->since, op) * 1000;
 }
 
 static void on_rows(sc_command *command, const redisReply *reply);
 static void on_all_rows(sc_command *command, const redisReply *reply);
+
+static void on_search_failed(sc_command *command, sc_status status, const char *why)
+{
+    sc_turn_end(SC_CONTAINER(command, sc_op, command), status, why);
+}
 
 static void ask(sc_op *op, size_t rows)
 {
@@ -172,10 +177,11 @@ static void ask(sc_op *op, size_t rows)
 
     write_search(op->redis, search, rows, search_ms(sc_now(), op), sc_redis_scratch(op->redis));
     op->command.reply = rows == rows_most(search) ? on_all_rows : on_rows;
+    op->command.failed = on_search_failed;
     sc_op_send(op, SC_CONN_SEARCH, 1);
 }
 
-static void finish_with_fault(sc_op *op, const redisReply *reply, sc_redis_fault fault)
+static void end_with_fault(sc_op *op, const redisReply *reply, sc_redis_fault fault)
 {
     char text[160];
 
@@ -183,24 +189,23 @@ static void finish_with_fault(sc_op *op, const redisReply *reply, sc_redis_fault
     if (fault == SC_FAULT_NO_INDEX)
         sc_index_ask(op->redis);
     sc_redis_fault_text(reply, text, sizeof text);
-    sc_op_finish(op, sc_redis_fault_status(fault), text);
+    sc_turn_end(op, sc_redis_fault_status(fault), text);
 }
 
-/* Takes what may be served into the call. False: the op is finished already, with an error. */
+/* Takes what may be served into the call. False: the op has ended already, with an error. */
 static bool take_rows(sc_op *op, const redisReply *reply)
 {
     sc_redis_fault fault = sc_redis_fault_of(reply);
+    bool           late = fault == SC_FAULT_NONE && ran_out_of_time(op, reply);
 
-    if (fault != SC_FAULT_NONE) {
-        finish_with_fault(op, reply, fault);
-        return false;
-    }
-    if (ran_out_of_time(op, reply)) {
-        sc_op_finish(op, SC_TIMEOUT, "the search ran out of time");
-        return false;
-    }
-    read_rows(op->redis, SC_CONTAINER(op->call, sc_store_search, call), reply);
-    return true;
+    sc_turn_answered(op);
+    if (fault != SC_FAULT_NONE)
+        end_with_fault(op, reply, fault);
+    else if (late)
+        sc_turn_end(op, SC_TIMEOUT, "the search ran out of time");
+    else
+        read_rows(op->redis, SC_CONTAINER(op->call, sc_store_search, call), reply);
+    return fault == SC_FAULT_NONE && !late;
 }
 
 static void on_all_rows(sc_command *command, const redisReply *reply)
@@ -208,7 +213,7 @@ static void on_all_rows(sc_command *command, const redisReply *reply)
     sc_op *op = SC_CONTAINER(command, sc_op, command);
 
     if (take_rows(op, reply))
-        sc_op_finish(op, SC_OK, NULL);
+        sc_turn_end(op, SC_OK, NULL);
 }
 
 static void let_go(sc_store_search *search)
@@ -227,20 +232,22 @@ static void on_rows(sc_command *command, const redisReply *reply)
         return;
     if (search->found_count == sc_store_wanted(search) ||
         sc_redis_rows_found(reply) < rows_first(op->redis, search)) {
-        sc_op_finish(op, SC_OK, NULL);
+        sc_turn_end(op, SC_OK, NULL);
         return;
     }
     let_go(search);
     ask(op, rows_most(search));
 }
 
+void sc_search_send(sc_op *op)
+{
+    ask(op, rows_first(op->redis, SC_CONTAINER(op->call, sc_store_search, call)));
+}
+
 void sc_search_start(sc_op *op)
 {
-    sc_store_search *search = SC_CONTAINER(op->call, sc_store_search, call);
-
-    if (op->redis->index.state == SC_INDEX_DRIFTED || op->redis->index.state == SC_INDEX_NONE) {
+    if (op->redis->index.state == SC_INDEX_DRIFTED || op->redis->index.state == SC_INDEX_NONE)
         sc_op_finish(op, SC_UNAVAILABLE, "there is no usable index");
-        return;
-    }
-    ask(op, rows_first(op->redis, search));
+    else
+        sc_turn_take(op);
 }

@@ -12,6 +12,9 @@ static const sc_setting rows[] = {
      "system's."},
     {"REDIS_TIMEOUT_MS", SC_SETTING_INT, FIELD(timeout_ms), 1, 60000, "250", "ms", NULL,
      "A command without reply for so long has failed; the request goes on without Redis."},
+    {"REDIS_SEARCH_WAIT_MS", SC_SETTING_INT, FIELD(search_wait_ms), 0, 60000, "1000", "ms", NULL,
+     "How long a search may wait for its turn while Redis answers, but more slowly than questions "
+     "come. Who would wait longer goes on without it at once."},
     {"CACHE_NAMESPACE", SC_SETTING_TEXT, FIELD(cache_namespace), 0, 0, "semcache", "", NULL,
      "First part of every key: up to 40 of the characters A-Z a-z 0-9 . _ -"},
     {"VECTOR_TYPE", SC_SETTING_CHOICE, FIELD(vector_type), 0, 0, "float16", "", "float16|float32",

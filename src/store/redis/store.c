@@ -48,7 +48,7 @@ static void set_outcome(sc_store_call *call, sc_status status, const char *text)
 static void tell_breaker(sc_redis *redis, const sc_op *op, sc_status status)
 {
     sc_instant now = sc_now();
-    bool own_limit = sc_elapsed_us(op->begun, now) >= (int64_t)redis->options.timeout_ms * 1000;
+    bool own_limit = sc_elapsed_us(op->since, now) >= (int64_t)redis->options.timeout_ms * 1000;
 
     if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT ||
         op->fault == SC_FAULT_NO_INDEX)
@@ -62,7 +62,7 @@ void sc_op_finish(sc_op *op, sc_status status, const char *text)
     sc_redis      *redis = op->redis;
     sc_store_call *call = op->call;
 
-    if (op->start != sc_invalidate_start)
+    if (op->start != sc_invalidate_start && !op->unsent)
         tell_breaker(redis, op, status);
     if (status != SC_OK)
         atomic_fetch_add_explicit(&redis->failures, 1, memory_order_relaxed);
@@ -75,7 +75,7 @@ void sc_op_finish(sc_op *op, sc_status status, const char *text)
 
 sc_instant sc_op_deadline(const sc_op *op)
 {
-    sc_instant own = sc_instant_after_ms(op->begun, op->redis->options.timeout_ms);
+    sc_instant own = sc_instant_after_ms(op->since, op->redis->options.timeout_ms);
     return sc_instant_earlier(op->call->deadline, own);
 }
 
@@ -181,7 +181,7 @@ static void submit(sc_redis *redis, sc_store_call *call, void (*start)(sc_op *op
     op->redis = redis;
     op->call = call;
     op->start = start;
-    op->begun = sc_now();
+    op->begun = op->since = sc_now();
     call->_op = op;
     post(redis, op);
 }
@@ -281,6 +281,8 @@ static void publish(sc_redis *redis)
     now.resyncs = redis->feeding.resyncs;
     for (size_t i = 0; i < SC_CONN_COUNT; i++)
         now.queue_depth += redis->conns[i] == NULL ? 0 : sc_conn_waiting(redis->conns[i]);
+    now.searches_waiting = redis->turns.waiting_count;
+    now.searches_refused = redis->turns.refused;
     now.writes_waiting = redis->writes.entries + redis->writes.flying;
     now.writes_dropped = redis->writes.dropped;
     pthread_mutex_lock(&redis->info_lock);
@@ -378,6 +380,7 @@ static void tear_down(sc_redis *redis)
     if (redis->winding_down)
         return;
     redis->winding_down = true;
+    sc_turns_close(&redis->turns);
     for (size_t i = SC_CONN_COUNT;
          i-- > 0;) { /* the feed first: without the others it would doubt */
         sc_conn_close(redis->conns[i]);
@@ -531,6 +534,8 @@ static sc_status check_options(const sc_redis_options *options, sc_error *error)
 {
     sc_status status = check_number(error, "REDIS_TIMEOUT_MS", options->timeout_ms, 1, 60000);
     if (status == SC_OK)
+        status = check_number(error, "REDIS_SEARCH_WAIT_MS", options->search_wait_ms, 0, 60000);
+    if (status == SC_OK)
         status = check_number(error, "HNSW_M", options->hnsw_m, 4, 128);
     if (status == SC_OK)
         status = check_number(error, "HNSW_EF_CONSTRUCTION", options->ef_construction, 8, 1000);
@@ -560,6 +565,7 @@ static void init_fields(sc_redis *redis, const sc_redis_options *options, const 
     pthread_mutex_init(&redis->info_lock, NULL);
     sc_list_init(&redis->inbox);
     sc_list_init(&redis->writes.waiting);
+    sc_turns_init(&redis->turns);
     sc_buf_init(&redis->scratch, SCRATCH_BYTES_MAX);
     sc_hex_encode(me, sizeof me, redis->sweep.me);
 }

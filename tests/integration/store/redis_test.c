@@ -32,6 +32,7 @@ static sc_redis_options options_for(const sc_test_redis *redis)
         .ef_runtime = 50,
         /* Two shared cores and sanitizers: what is tested is not the speed. */
         .timeout_ms = 1000,
+        .search_wait_ms = 1000,
         .calls_max = 1024,
         .waiting_entries_max = 100,
         .waiting_bytes_max = 1 << 20,

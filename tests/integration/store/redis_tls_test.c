@@ -46,6 +46,7 @@ static sc_store *open_store(const char *scheme_and_host, int port, const char *c
                                 .ef_construction = 64,
                                 .ef_runtime = 50,
                                 .timeout_ms = 1000,
+        .search_wait_ms = 1000,
                                 .calls_max = 1024,
                                 .waiting_entries_max = 100,
                                 .waiting_bytes_max = 1 << 20,
@@ -162,6 +163,7 @@ static void a_missing_ca_file_is_told_at_once(void **state)
                                 .ef_construction = 64,
                                 .ef_runtime = 50,
                                 .timeout_ms = 1000,
+        .search_wait_ms = 1000,
                                 .calls_max = 1024,
                                 .dim = DIM,
                                 .embedding_model = "m"};

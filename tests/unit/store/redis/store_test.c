@@ -132,6 +132,7 @@ static sc_redis_options options_for(const char *url)
         .ef_construction = 64,
         .ef_runtime = 50,
         .timeout_ms = 1000,
+        .search_wait_ms = 1000,
         .calls_max = 64,
         .waiting_entries_max = 16,
         .waiting_bytes_max = 1 << 20,
