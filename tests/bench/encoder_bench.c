@@ -4,13 +4,15 @@
  *         --pass "1 question" --threads-max 1
  *
  * Each option may be left out; --kernel best is what the server takes; --quick only shows that it
- * works.
+ * works. --drift measures no time: it says how far the cosines of any two golden texts are from
+ * those of the model's authors.
  *
  * Each row: milliseconds of CPU and of wall time per pass and per text (medians of repeated passes),
  * and the arithmetic done as a share of what a loop of nothing but fused multiply-adds reaches on
  * one core, measured between the passes, so that a processor that changes its clock, or is shared,
  * spoils both alike. With two threads each works on its own passes, as the provider's workers do. */
 #include <cblas.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 
 #include "src/embed/local/encoder.h"
 #include "src/embed/local/local.h"
+#include "tests/unit/embed/local/golden.h"
 
 enum { PASSES_MAX = 4096, TEXTS_MAX = 128, WARM_UPS = 2 };
 
@@ -235,6 +238,64 @@ static int run_all(const sc_kernel *kernel, bool float16, const choice *chosen)
     return 0;
 }
 
+/* ---- Drift ---- */
+
+enum { GOLDEN_MAX = 256 };
+
+typedef struct {
+    sc_tokens    tokens;
+    const float *expected; /* [GOLDEN_DIM] */
+    float        vector[GOLDEN_DIM];
+} gold;
+
+static size_t encode_golds(const golden_file *file, const sc_weights *weights, gold *golds)
+{
+    size_t            count = 0;
+    sc_encoder_space *space;
+    if (sc_encoder_space_open(&space) != SC_OK)
+        abort();
+    for (size_t i = 0; i < file->count && count < GOLDEN_MAX; i++) {
+        if (file->texts[i].note != SC_EMBED_USABLE)
+            continue;
+        gold *g = &golds[count++];
+        g->expected = file->texts[i].vector;
+        g->tokens.count = (uint32_t)file->texts[i].ids_count;
+        memcpy(g->tokens.ids, file->texts[i].ids, sizeof g->tokens.ids);
+        sc_encoder_run(weights, space, &(const sc_tokens *){&g->tokens}, &(float *){g->vector}, 1);
+    }
+    sc_encoder_space_close(space);
+    return count;
+}
+
+static double worst_drift(const gold *golds, size_t count)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            worst = fmax(worst, fabs(golden_cosine(golds[i].vector, golds[j].vector) -
+                                     golden_cosine(golds[i].expected, golds[j].expected)));
+    return worst;
+}
+
+static void print_drifts(void)
+{
+    golden_file file = golden_open();
+    gold       *golds = calloc(GOLDEN_MAX, sizeof *golds);
+    for (int float16 = 0; float16 <= 1; float16++) {
+        sc_error    error = {0};
+        sc_weights *weights;
+        if (golds == NULL || sc_weights_open(golden_model_dir(), sc_kernel_best(), float16 == 1,
+                                             &weights, &error) != SC_OK)
+            abort();
+        size_t count = encode_golds(&file, weights, golds);
+        printf("%s drift %.7f of %zu texts\n", float16 ? "float16" : "float32",
+               worst_drift(golds, count), count);
+        sc_weights_close(weights);
+    }
+    free(golds);
+    golden_close(&file);
+}
+
 static const char *option(int argc, char **argv, const char *name)
 {
     for (int i = 1; i + 1 < argc; i++)
@@ -264,6 +325,10 @@ int main(int argc, char **argv)
                      .threads_max = atoi(or(option(argc, argv, "--threads-max"), "2"))};
     int    failed = 0;
     openblas_set_num_threads(1);
+    if (argc == 2 && strcmp(argv[1], "--drift") == 0) {
+        print_drifts();
+        return 0;
+    }
     if (argc == 2 && strcmp(argv[1], "--quick") == 0)
         chosen = (choice){.kernel = "best", .weights = "float32", .threads_max = 1};
     for (size_t i = 0; i < sc_kernels_count; i++)

@@ -296,53 +296,103 @@ static sc_digest *digests(const char *kind, size_t count)
     return all;
 }
 
-static void print_growth(size_t scopes, size_t each, uint32_t dim)
+static sc_warm *open_warm(uint32_t dim, size_t bytes_max)
 {
-    size_t          total = scopes * each, steps = 20000;
-    sc_warm_options options = {.dim = dim, .bytes_max = (size_t)4 << 30};
+    sc_warm_options options = {.dim = dim, .bytes_max = bytes_max};
     sc_warm        *warm;
-    sc_digest      *ids = digests("id", total), *scope_ids = digests("scope", scopes);
-    float          *vector = need(malloc(dim * sizeof *vector));
-    double          put_ns = 0, exact_ns, search_ns;
     if (sc_warm_open(&options, &warm) != SC_OK)
         need(NULL);
-    for (size_t i = 0; i < total; i++) {
-        sc_entry_fields fields = {.id = ids[i],
-                                  .scope = scope_ids[i % scopes],
-                                  .version = 1,
-                                  .expires = {INT64_MAX},
-                                  .answer = SC_STR("an answer of some length, as a test has it")};
-        sc_entry       *entry = need(sc_entry_make(&fields));
+    return warm;
+}
+
+static sc_entry *make_entry(sc_digest id, sc_digest scope)
+{
+    sc_entry_fields fields = {.id = id,
+                              .scope = scope,
+                              .version = 1,
+                              .expires = {INT64_MAX},
+                              .answer = SC_STR("an answer of some length, as a test has it")};
+    return need(sc_entry_make(&fields));
+}
+
+/* Puts an entry for each id, scopes in turn; ns of CPU per call. */
+static double put_ns(sc_warm *warm, uint32_t dim, const sc_digest *ids, size_t count,
+                     const sc_digest *scopes, size_t scopes_count)
+{
+    float *vector = need(malloc(dim * sizeof *vector));
+    double ns = 0;
+    for (size_t i = 0; i < count; i++) {
+        sc_entry *entry = make_entry(ids[i], scopes[i % scopes_count]);
         make_vector(vector, dim, NULL, 0);
-        put_ns -= cpu_ns();
+        ns -= cpu_ns();
         if (sc_warm_put(warm, entry, vector) != SC_OK)
             need(NULL);
-        put_ns += cpu_ns();
+        ns += cpu_ns();
         sc_entry_unref(entry);
     }
-    exact_ns = -cpu_ns();
-    for (size_t i = 0; i < steps; i++)
-        sc_entry_unref(sc_warm_exact(warm, &ids[next() % total], (sc_wall){0}));
-    exact_ns += cpu_ns();
-    size_t searches = each > 1000 ? 100 : steps;
-    search_ns = -cpu_ns();
-    for (size_t i = 0; i < searches; i++) {
+    free(vector);
+    return ns / (double)count;
+}
+
+static double exact_ns(sc_warm *warm, const sc_digest *ids, size_t count, size_t calls)
+{
+    double start = cpu_ns();
+    for (size_t i = 0; i < calls; i++)
+        sc_entry_unref(sc_warm_exact(warm, &ids[next() % count], (sc_wall){0}));
+    return (cpu_ns() - start) / (double)calls;
+}
+
+static double search_ns(sc_warm *warm, uint32_t dim, const sc_digest *scopes, size_t count,
+                        size_t calls)
+{
+    float *vector = need(malloc(dim * sizeof *vector));
+    make_vector(vector, dim, NULL, 0);
+    double start = cpu_ns();
+    for (size_t i = 0; i < calls; i++) {
         sc_candidate  hits[K];
         sc_warm_query query = {.vector = vector, .hits = hits, .k = K};
-        sc_warm_search(warm, &scope_ids[next() % scopes], (sc_wall){0}, &query, 1);
+        sc_warm_search(warm, &scopes[next() % count], (sc_wall){0}, &query, 1);
         drop_hits(&query);
     }
-    search_ns += cpu_ns();
+    free(vector);
+    return (cpu_ns() - start) / (double)calls;
+}
+
+static void print_growth(size_t scopes, size_t each, uint32_t dim)
+{
+    size_t     total = scopes * each, calls = 20000;
+    sc_warm   *warm = open_warm(dim, (size_t)4 << 30);
+    sc_digest *ids = digests("id", total), *scope_ids = digests("scope", scopes);
+    double     put = put_ns(warm, dim, ids, total, scope_ids, scopes);
+    double     exact = exact_ns(warm, ids, total, calls);
+    double     search = search_ns(warm, dim, scope_ids, scopes, each > 1000 ? 100 : calls);
     sc_warm_stats stats;
     sc_warm_look(warm, &stats);
-    printf("%8zu %8zu %5u %9.0f %9.0f %10.0f %9.1f %9.0f\n", scopes, each, dim,
-           put_ns / (double)total, exact_ns / (double)steps, search_ns / (double)searches,
-           search_ns / (double)searches / (double)each,
-           (double)stats.bytes / (double)total - (double)dim * 4);
+    printf("%8zu %8zu %5u %9.0f %9.0f %10.0f %9.1f %9.0f\n", scopes, each, dim, put, exact, search,
+           search / (double)each, (double)stats.bytes / (double)total - (double)dim * 4);
     sc_warm_close(warm);
-    free(vector);
     free(ids);
     free(scope_ids);
+}
+
+/* One scope, and twice as many entries again after its memory is full. */
+static void print_beyond(size_t bytes_max, size_t total, uint32_t dim)
+{
+    sc_warm      *warm = open_warm(dim, bytes_max);
+    sc_digest    *ids = digests("id", total), *scope = digests("scope", 1);
+    sc_warm_stats full, after;
+    put_ns(warm, dim, ids, total / 3, scope, 1);
+    sc_warm_look(warm, &full);
+    double at_budget = search_ns(warm, dim, scope, 1, 500);
+    put_ns(warm, dim, ids + total / 3, total - total / 3, scope, 1);
+    sc_warm_look(warm, &after);
+    printf("beyond the budget of %zu bytes: %zu entries, search %.0f ns; %zu put, %zu entries, "
+           "search %.0f ns\n",
+           bytes_max, (size_t)full.entries, at_budget, total, (size_t)after.entries,
+           search_ns(warm, dim, scope, 1, 500));
+    sc_warm_close(warm);
+    free(ids);
+    free(scope);
 }
 
 /* Are the answers those of float32? */
@@ -429,6 +479,7 @@ static void all_tables(size_t rows_max, size_t scopes, bool all_kernels)
     print_growth(scopes / 100, 1000, 384);
     print_growth(scopes, 10, 384);
     print_growth(10 * scopes, 1, 384);
+    print_beyond(scopes * 2400, scopes * 6, 384);
 }
 
 int main(int argc, char **argv)

@@ -12,10 +12,13 @@ import sys
 import time
 import traceback
 
-from suite import figures, kernels, latency, memory, peers, plan, plot, redis_search, serving
+from suite import (batches, figures, kernels, latency, local, memory, peers, plan, plot,
+                   redis_search, serving)
 from suite.world import Missing, World
 
-# The rest of a run's parts, by the names that --only takes.
+README_BEGIN, README_END = "<!-- result: begin -->", "<!-- result: end -->"
+
+# A run's parts, by the names that --only takes.
 PARTS = ("paths", "latency", "batches", "peers", "plot", "local", "memory", "start", "encoder",
          "onnx", "prefilter", "search")
 
@@ -49,7 +52,7 @@ def measure_serving(run, rig, tutorial):
     run.add("paths", lambda: serving.path_rows(serving.measure_paths(rig, run.plan), run.plan))
     run.add("latency", lambda: [serving.half_load_row(rig, run.plan)]
             + serving.added_rows(rig, run.plan))
-    run.add("batches", lambda: serving.batch_rows(rig, run.plan))
+    run.add("batches", lambda: batches.rows_of(rig, run.plan))
     run.add("search", lambda: redis_search.rows_of(rig, run.plan))
     if tutorial is not None:
         run.add("peers", lambda: peers.rows_of(rig, run.plan, tutorial))
@@ -68,9 +71,10 @@ def measure(run):
             measure_serving(run, rig, tutorial)
             rig.stop()
         run.add("memory", lambda: [memory.idle_row(world, run.plan)])
-        run.add("memory", lambda: [memory.flight_row(world, run.plan)])
+        run.add("memory", lambda: memory.flight_rows(world, run.plan))
         run.add("start", lambda: memory.start_rows(world, run.plan))
-        run.add("local", lambda: serving.local_rows(world, run.plan))
+        run.add("local", lambda: local.rows_of(world, run.plan))
+        run.add("peers", lambda: local.peer_rows(world, run.plan))
     finally:
         world.close()
     run.add("encoder", lambda: kernels.encoder_rows(run.plan))
@@ -94,11 +98,16 @@ def options_of(words):
     parser.add_argument("--json", metavar="FILE", help="the rows, for --against")
     parser.add_argument("--against", metavar="FILE", help="say what changed since that run")
     parser.add_argument("--markdown", metavar="FILE", help="the table for a README")
+    parser.add_argument("--write-readme", action="store_true",
+                        help="the table into tests/bench/README.md, in place of the last one")
     parser.add_argument("--svg", metavar="FILE", help="latency against load")
     parser.add_argument("--no-peers", action="store_true", help="as if none were installed")
     parser.add_argument("--only", metavar="PART", action="append", choices=PARTS,
                         help="again for more: " + " ".join(PARTS))
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.write_readme and (options.quick or options.only or in_tree("README.md") is None):
+        parser.error("--write-readme: of a whole run by bazel, from the source tree")
+    return options
 
 
 def path_of(name):
@@ -111,6 +120,27 @@ def write(name, text):
         file.write(text)
 
 
+def in_tree(name):
+    """A file of the source tree; None without one."""
+    root = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
+    return root and os.path.join(root, "tests", "bench", name)
+
+
+def markdown(run, head):
+    left_out = "".join(f"\nLeft out: {line}.\n" for line in run.skipped)
+    return f"{head}.\n{left_out}" + figures.goals(run.rows) + figures.markdown(run.rows)
+
+
+def write_readme(section):
+    """Between the two marks everything is this command's."""
+    path = in_tree("README.md")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    before, rest = text.split(README_BEGIN + "\n")
+    _, after = rest.split(README_END + "\n")
+    write(path, f"{before}{README_BEGIN}\n\n{section}\n{README_END}\n{after}")
+
+
 def report(run, options):
     now = datetime.datetime.now(datetime.timezone.utc)
     head = f"{now:%Y-%m-%d}, {machine()}, load average at the end {os.getloadavg()[0]:.1f}"
@@ -121,7 +151,9 @@ def report(run, options):
     if options.json:
         write(options.json, json.dumps({"head": head, "rows": figures.as_json(run.rows)}, indent=1))
     if options.markdown:
-        write(options.markdown, f"{head}\n" + figures.markdown(run.rows))
+        write(options.markdown, markdown(run, head))
+    if options.write_readme:
+        write_readme(markdown(run, head))
     if options.svg and run.svg:
         write(options.svg, run.svg)
     if options.against:
@@ -133,9 +165,8 @@ def report(run, options):
 
 def default_svg(run, options):
     """The whole run keeps the picture that the README shows up to date."""
-    root = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
-    if options.svg is None and root and not run.plan.quick:
-        options.svg = os.path.join(root, "tests", "bench", "latency.svg")
+    if options.svg is None and not run.plan.quick:
+        options.svg = in_tree("latency.svg")
 
 
 def main(words):
@@ -167,6 +198,7 @@ def check_quick(run):
             print(f"[       OK ] {name}")
     assert all(r.value is not None for r in run.rows)
     assert figures.markdown(run.rows).startswith("\n### ")
+    assert " rows with a goal reach it." in figures.goals(run.rows)
     assert "changed" not in figures.changes(run.rows, figures.as_json(run.rows))
     assert run.svg is None or run.svg.startswith("<svg ")
 

@@ -112,6 +112,20 @@ def markdown(rows):
     return "\n".join(lines) + "\n"
 
 
+def goals(rows):
+    """Every row that has a goal, the missed ones first."""
+    judged = sorted((r for r in rows if r.reached is not None), key=lambda r: r.reached)
+    lines = ["", "### Goals", "",
+             f"{sum(r.reached for r in judged)} of {len(judged)} rows with a goal reach it.", "",
+             "| path | at | figure | spread | goal |", "|---|---|---|---|---|"]
+    for r in judged:
+        low, high = (r.low, r.high) if r.ratio is None else (r.ratio_low, r.ratio_high)
+        unit = r.unit if r.ratio is None else "x " + r.reference
+        lines.append(f"| {r.path} | {r.at} | {short(r.judged)} {unit} | {spread(low, high)} | "
+                     f"{sentence_of(r)} |")
+    return "\n".join(lines) + "\n"
+
+
 def as_json(rows):
     return [dataclasses.asdict(r) for r in rows]
 

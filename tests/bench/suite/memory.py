@@ -42,7 +42,7 @@ def warm_up(server):
                 cache_mode=NO_STORE)
 
 
-def flight_row(world, plan):
+def flight_rows(world, plan):
     """Misses that wait for an upstream of 30 s; how much they hold, and no thread each. Beside them
     calls that wait in a server which has nothing but gRPC's core."""
     count = plan.in_flight
@@ -50,6 +50,7 @@ def flight_row(world, plan):
                              EMBEDDING_QUEUE_MAX=2 * count)
     warm_up(server)
     time.sleep(0.3)
+    idle = threads_of(server)
     world.control({"chat": {"delay_ms": 30000}})
     held, threads = waiting_bytes(server, count, lambda: number(server.stats(), "server", "flights") >= count)
     server.stop()
@@ -58,9 +59,15 @@ def flight_row(world, plan):
     # It tells nothing: all have come when it does not grow any more.
     core, _ = waiting_bytes(bare, count, Settled(bare, count))
     world.stop(bare.program)
-    return row(GROUP, "miss that waits for the LLM", f"{count}", "B", [held / count], goal=20000,
-               note=f"{held / 1e6:.0f} MB together, {core / 1e6:.0f} MB of it gRPC's core alone; "
-               f"{threads} threads in all")
+    return [row(GROUP, "miss that waits for the LLM", f"{count}", "B", [held / count], goal=20000,
+                note=f"{held / 1e6:.0f} MB together, {core / 1e6:.0f} MB of it gRPC's core alone"),
+            row(GROUP, "threads while they wait", f"{count}", "threads", [threads], "idle", [idle],
+                goal=2)]
+
+
+def threads_of(target):
+    """gRPC's own come and go, a few at a time; one for each that waits would be thousands."""
+    return len(os.listdir(f"/proc/{target.pid}/task"))
 
 
 class Settled:
@@ -86,7 +93,7 @@ def waiting_bytes(target, count, all_there):
     try:
         wait_until(f"{count} calls under way", all_there, 90, 0.5)
         time.sleep(1)
-        return resident_bytes(target.pid) - before, len(os.listdir(f"/proc/{target.pid}/task"))
+        return resident_bytes(target.pid) - before, threads_of(target)
     finally:
         load.send_signal(signal.SIGKILL)
         load.wait()

@@ -6,11 +6,9 @@ All servers share one Redis and one upstream that answers at once. The questions
 Words and not numbers, because questions with other figures are never compared with each other.
 """
 
-import os
-
-from suite import figures, kernels
+from suite import figures
 from suite.figures import row
-from suite.world import Echo, Missing, cache_dir
+from suite.world import Echo
 
 STORED = "What is the price of article {w}?"
 PARAPHRASE = "Tell me what article {w} costs."
@@ -218,16 +216,22 @@ def added_rows(rig, plan):
     """What the cache adds to the upstream's time: what a caller waits beyond those who ask the
     upstream itself, in the same round."""
     rows = []
-    for callers, delay_ms, goals in ((1, 50, {"p50": 1000}), (256, 500, {"p50": None, "p99": 5000})):
-        rig.world.control({"chat": {"delay_ms": delay_ms}})
-        rounds = [added_round(rig, plan, callers, delay_ms) for _ in range(plan.rounds)]
-        for name, goal in goals.items():
-            ours = [ours[name + "_us"] - direct[name + "_us"] for ours, direct in rounds]
-            late = figures.median([direct[name + "_us"] - delay_ms * 1000 for _, direct in rounds])
-            rows.append(row("Latency", f"added to a miss, {name}", callers, "us", ours, goal=goal,
-                            note=f"upstream at {delay_ms} ms, itself late by {late:.0f} us"))
-    rig.world.control({"chat": {}})
+    try:
+        for callers, delay_ms, goals in ((1, 50, {"p50": 1000}), (256, 500, {"p50": 1000, "p99": 5000})):
+            rows += added_at(rig, plan, callers, delay_ms, goals)
+    finally:
+        rig.world.control({"chat": {}})  # or all that follows waits as well
     return rows
+
+
+def added_at(rig, plan, callers, delay_ms, goals):
+    rig.world.control({"chat": {"delay_ms": delay_ms}})
+    rounds = [added_round(rig, plan, callers, delay_ms) for _ in range(plan.rounds)]
+    for name, goal in goals.items():
+        ours = [ours[name + "_us"] - direct[name + "_us"] for ours, direct in rounds]
+        late = figures.median([direct[name + "_us"] - delay_ms * 1000 for _, direct in rounds])
+        yield row("Latency", f"added to a miss, {name}", callers, "us", ours, goal=goal,
+                  note=f"upstream at {delay_ms} ms, itself late by {late:.0f} us")
 
 
 def added_round(rig, plan, callers, delay_ms):
@@ -239,44 +243,3 @@ def added_round(rig, plan, callers, delay_ms):
     ours = sample(rig.asking, "llm", width, question=rig.unseen(), distinct=FRESH_BELOW,
                   seconds=seconds, warmup=0.6, cache_mode=NO_STORE, **({"rate": rate} if rate else {}))
     return ours, rig.world.ask_directly(width, rate, seconds)
-
-
-def batch_rows(rig, plan):
-    """Questions per second against an embeddings endpoint that takes 20 ms, beside one text per call."""
-    rig.world.control({"embeddings": {"delay_ms": 20}})
-    single = rig.world.semcached(CACHE_NAMESPACE="bench-miss", EMBEDDING_BATCH_MAX=1)
-    ours, theirs, alone = [], [], []
-    for _ in range(plan.rounds):
-        for server, out in ((rig.asking, ours), (single, theirs)):
-            out.append(sample(server, "llm", 64, question=rig.unseen(), distinct=FRESH_BELOW,
-                              seconds=plan.seconds, cache_mode=NO_STORE)["per_second"])
-        got = sample(rig.asking, "llm", 1, question=rig.unseen(), distinct=FRESH_BELOW,
-                     seconds=plan.seconds, cache_mode=NO_STORE)
-        alone.append(got["p50_us"] - 20000)
-    single.stop()
-    rig.world.control({"embeddings": {}})
-    group = "Embedding batches, endpoint of 20 ms, 4 connections"
-    return [row(group, "misses per second", 64, "/s", ours, "unbatched", theirs, goal=10,
-                at_least=True),
-            row(group, "added to one question, all steps", 1, "us", alone, goal=None,
-                note="chat at 0 ms")]
-
-
-def local_rows(world, plan):
-    """The built-in encoder inside the server; beside it, the encoder alone."""
-    if not os.path.exists(os.path.join(cache_dir(), "model", "model.safetensors")):
-        raise Missing("there is no model: run bazel/install")
-    server = world.semcached(EMBEDDING_PROVIDER="local", EMBEDDING_DIM=0, EMBEDDING_MAP_BYTES=0,
-                             CACHE_NAMESPACE="bench-local")
-    fill(server, plan.local_entries)
-    alone = kernels.encoder_ms_per_question(plan)
-    ours, per_question = [], []
-    for _ in range(plan.rounds):
-        got = sample(server, "warm", 1, question="What's the price of article {w}??",
-                     distinct=plan.local_entries, seconds=plan.seconds)
-        ours.append(got["server_cpu_us"])
-        per_question.append(alone * 1000)
-    server.stop()
-    return [row("Built-in encoder in the server", "warm hit, vector computed", 1, "us", ours,
-                "encoder alone, 12 tokens", per_question, p50_us=got["p50_us"],
-                p99_us=got["p99_us"], note=f"{plan.local_entries} entries")]
