@@ -129,6 +129,18 @@ void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector)
         hold_entry(redis, entry, item == NULL ? 0 : item->version, with_vector);
 }
 
+/* What a reader puts into memory counts as told, however long ago: a walk that does not meet it takes
+ * it back. Else an entry that was read while the feed was down, and removed before it was up, would
+ * be believed. */
+void sc_feed_lent(sc_redis *redis, const sc_digest *id)
+{
+    if (redis->feed.put == NULL || sc_table_get(&redis->feeding.held, id) != NULL)
+        return;
+    held *item = hold(redis, id, 0);
+    if (item != NULL)
+        item->generation--;
+}
+
 static uint64_t known_version(sc_redis *redis, const sc_digest *id)
 {
     const held *item = sc_table_get(&redis->feeding.held, id);

@@ -53,7 +53,10 @@ static void on_get(sc_command *command, const redisReply *reply)
     } else if (fault != SC_FAULT_NONE) {
         finish_with_error(op, reply);
     } else {
-        sc_op_finish(op, read_found(op->redis, reply, &get->id, &get->found), NULL);
+        sc_status status = read_found(op->redis, reply, &get->id, &get->found);
+        if (get->found != NULL)
+            sc_feed_lent(op->redis, &get->id);
+        sc_op_finish(op, status, NULL);
     }
 }
 

@@ -192,6 +192,14 @@ static void end_with_fault(sc_op *op, const redisReply *reply, sc_redis_fault fa
     sc_turn_end(op, sc_redis_fault_status(fault), text);
 }
 
+static void lend(sc_op *op)
+{
+    const sc_store_search *search = SC_CONTAINER(op->call, sc_store_search, call);
+    for (size_t i = 0; i < search->found_count; i++)
+        sc_feed_lent(op->redis, &search->found[i].entry->f.id);
+    sc_turn_end(op, SC_OK, NULL);
+}
+
 /* Takes what may be served into the call. False: the op has ended already, with an error. */
 static bool take_rows(sc_op *op, const redisReply *reply)
 {
@@ -213,7 +221,7 @@ static void on_all_rows(sc_command *command, const redisReply *reply)
     sc_op *op = SC_CONTAINER(command, sc_op, command);
 
     if (take_rows(op, reply))
-        sc_turn_end(op, SC_OK, NULL);
+        lend(op);
 }
 
 static void let_go(sc_store_search *search)
@@ -232,7 +240,7 @@ static void on_rows(sc_command *command, const redisReply *reply)
         return;
     if (search->found_count == sc_store_wanted(search) ||
         sc_redis_rows_found(reply) < rows_first(op->redis, search)) {
-        sc_turn_end(op, SC_OK, NULL);
+        lend(op);
         return;
     }
     let_go(search);

@@ -535,6 +535,50 @@ static void memory_hears_of_expiry(void **state)
     tear_down(&on);
 }
 
+static unsigned removals(bench *on)
+{
+    pthread_mutex_lock(&on->memory.lock);
+    unsigned count = on->memory.removals;
+    pthread_mutex_unlock(&on->memory.lock);
+    return count;
+}
+
+/* What a caller read while the feed was down goes into memory, and would be believed once it is up,
+ * although it was taken back in between. */
+static void what_was_read_without_a_feed_is_taken_back_by_it(void **state)
+{
+    bench            on;
+    sc_redis_options options;
+    sc_entry        *found;
+    (void)state;
+
+    on.redis = sc_test_redis_start(NULL);
+    if (on.redis == NULL)
+        skip();
+    sc_test_memory_init(&on.memory);
+    options = options_for(on.redis);
+    freeReplyObject(sc_test_redis_call(on.redis, "ACL SETUSER default -subscribe"));
+    on.store = open_store(&options, &on.memory);
+    SC_TEST_UNTIL(look(on.store).resyncs == 1); /* the feed polls now, every 15 s */
+    sc_store *another = open_store(&options, NULL);
+    SC_TEST_UNTIL(index_ready(on.store) && index_ready(another));
+    sc_entry *entry = put(another, 1);
+    assert_int_equal(sc_test_get(on.store, &entry->f.id, &found), SC_OK);
+    assert_non_null(found);
+    sc_store_invalidate all = {.filter = {.tenant = SC_STR("tenant")}};
+    assert_int_equal(sc_test_invalidate(another, &all), SC_OK);
+    assert_int_equal(all.removed, 1);
+    assert_int_equal(removals(&on), 0);
+    freeReplyObject(sc_test_redis_call(on.redis, "ACL SETUSER default +subscribe"));
+    freeReplyObject(sc_test_redis_call(on.redis, "CLIENT KILL TYPE normal"));
+    SC_TEST_UNTIL(sc_test_memory_live(&on.memory));
+    assert_int_equal(removals(&on), 1);
+    sc_entry_unref(found);
+    sc_entry_unref(entry);
+    sc_test_close(another);
+    tear_down(&on);
+}
+
 static void a_flush_clears_memory_and_the_index_is_made_anew(void **state)
 {
     bench on;
@@ -1150,6 +1194,7 @@ int main(void)
         cmocka_unit_test(invalidation_by_meaning_and_by_id),
         cmocka_unit_test(another_server_learns_of_writes_and_removals),
         cmocka_unit_test(memory_hears_of_expiry),
+        cmocka_unit_test(what_was_read_without_a_feed_is_taken_back_by_it),
         cmocka_unit_test(a_flush_clears_memory_and_the_index_is_made_anew),
         cmocka_unit_test(a_dropped_index_is_made_anew),
         cmocka_unit_test(foreign_values_are_ignored_and_counted),
