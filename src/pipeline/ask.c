@@ -1,6 +1,8 @@
 /* Asking: the LLM once, keeping what is good, telling everyone who still waits. */
 #include "src/pipeline/move.h"
 
+#include <stdlib.h>
+
 #include "src/base/log.h"
 #include "src/base/random.h"
 
@@ -150,27 +152,48 @@ static sc_entry *entry_of(const sc_work *work)
     return sc_entry_make(&fields);
 }
 
-static void put_done(sc_store_call *call)
+/* Not a part of the work: nobody writes while he waits. */
+typedef struct {
+    sc_store_put put;
+    sc_work     *work;
+} keeping;
+
+static void log_put(sc_status status, const char *cause)
 {
     static sc_log_limit limit;
-    sc_work            *work = SC_CONTAINER(SC_CONTAINER(call, sc_store_put, call), sc_work, put);
     int64_t             left_out = 0;
-    if (call->status != SC_OK && sc_log_allow(&limit, 1000, sc_now(), &left_out))
-        sc_log(SC_LOG_WARN, "store.put_failed", sc_kv_text("status", sc_status_name(call->status)),
-               sc_kv_text("cause", call->error.text), sc_kv_int("left_out", left_out));
+    if (sc_log_allow(&limit, 1000, sc_now(), &left_out))
+        sc_log(SC_LOG_WARN, "store.put_failed", sc_kv_text("status", sc_status_name(status)),
+               sc_kv_text("cause", cause), sc_kv_int("left_out", left_out));
+}
+
+static void put_done(sc_store_call *call)
+{
+    keeping *k = SC_CONTAINER(SC_CONTAINER(call, sc_store_put, call), keeping, put);
+    sc_work *work = k->work;
+    if (call->status != SC_OK)
+        log_put(call->status, call->error.text);
+    free(k);
     sc_pipeline_put_ends(work->pipeline);
     sc_flight_unref(work->pipeline->flights, &work->flight);
 }
 
 static void put_start(sc_work *work)
 {
-    work->put = (sc_store_put){
+    keeping *k = malloc(sizeof *k);
+    if (k == NULL) {
+        log_put(SC_NO_MEMORY, "no memory to write an entry");
+        sc_pipeline_put_ends(work->pipeline);
+        return;
+    }
+    *k = (keeping){.work = work};
+    k->put = (sc_store_put){
         .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = put_done},
         .entry = work->kept,
         .vector = sc_work_vector(work),
     };
     sc_flight_ref(&work->flight);
-    work->pipeline->store->ops->put(work->pipeline->store, &work->put);
+    work->pipeline->store->ops->put(work->pipeline->store, &k->put);
 }
 
 /* What was invalidated while the LLM was thinking must not come back. */

@@ -58,7 +58,6 @@ typedef struct sc_work {
     bool             wider;    /* the store is asked for more than the nearest */
     sc_entry        *verifying; /* the copy that the store is asked about */
     sc_looking      *looking;   /* NULL once the LLM is asked: there a question waits longest */
-    sc_store_put     put;
     sc_llm_call      llm;
 
     sc_candidate refused; /* the nearest whose volatile values or words forbid it; a reference */
