@@ -130,8 +130,9 @@ sc_leave sc_flights_leave(sc_flights *flights, sc_waiter *waiter, sc_flight **ab
         left = flight->waiters_count == 0 ? SC_LEFT_LAST : SC_LEFT;
     }
     if (left == SC_LEFT_LAST) {
-        land(s, flight);
+        /* Before it lands: the work sees that without the lock, and may give up the last reference. */
         sc_flight_ref(flight);
+        land(s, flight);
         *abandoned = flight;
     }
     pthread_mutex_unlock(&s->lock);
