@@ -318,9 +318,9 @@ static sc_status read_request(const sc_service *service, sc_str bytes, answer_ca
 
 void sc_service_answer(sc_rpc_call *call, sc_str request, void *context)
 {
-    const sc_service *service = context;
-    sc_error          error = {.status = SC_OK};
-    answer_call      *answering = answering_take();
+    sc_service  *service = context;
+    sc_error     error = {.status = SC_OK};
+    answer_call *answering = answering_take();
     if (answering == NULL) {
         sc_rpc_fail(call, SC_NO_MEMORY, "no memory for another call", 0);
         return;
@@ -339,6 +339,7 @@ void sc_service_answer(sc_rpc_call *call, sc_str request, void *context)
     }
     answering->request.may_store = (answering->pass.rights & SC_RIGHT_STORE) != 0;
     answering->request.arena = &answering->arena;
+    answering->request.tray = &service->trays[sc_rpc_queue(call)].tray;
     answering->request.finished = finished;
     answering->request.released = released;
     atomic_init(&answering->state, STARTING);

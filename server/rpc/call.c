@@ -1,9 +1,14 @@
 /* One unary call, from arrival to release.
  *
- * Answered in the handler: one batch [header, message, status, close], one event. Answered later:
- * [close] goes out first, because its event is how we learn of a caller that left; [header,
- * message, status] follows from whichever thread has the answer. The two may be under way
- * together: one only receives, the other only sends.
+ * Answered in the handler, or before its queue has been idle once: one batch [header, message,
+ * status, close], one event. Answered later: [close] goes out first, because its event is how we
+ * learn of a caller that left; [header, message, status] follows from whichever thread has the
+ * answer. The two may be under way together: one only receives, the other only sends.
+ *
+ * Tried: answers of other threads handed to the queue's thread, so that no two threads write to a
+ * connection, which makes the core go on with the write in a thread of its own. With one caller
+ * it took 3 to 15 % off an answer that waited for something; with 16 and more, when most writes
+ * meet, nothing that could be measured.
  *
  * `closed` and `done` may come back in either order, hence the reference count. A call that is
  * over needs no status: giving back the reference is all. */
@@ -103,13 +108,14 @@ static void call_reset(sc_rpc_call *call, const rpc_method *method)
     call->metadata.count = 0;
     call->payload = NULL;
     call->message = NULL;
-    call->inline_phase = call->counted = call->rearm = false;
+    call->inline_phase = call->counted = call->rearm = call->close_in_answer = false;
     call->core_cancelled = 0;
     call->late = (sc_rpc_late){NULL, NULL};
     call->header_sent = call->writing = call->finished = call->ended = false;
     call->context = NULL;
     atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&call->answered, false, memory_order_relaxed);
+    atomic_store_explicit(&call->closing, false, memory_order_relaxed);
     atomic_store_explicit(&call->over, false, memory_order_relaxed);
 }
 
@@ -358,7 +364,7 @@ static void call_done(rpc_tag *tag, bool ok)
 {
     sc_rpc_call *call = SC_CONTAINER(tag, sc_rpc_call, done);
     (void)ok; /* false: not sent, the caller is gone; `closed` counts that */
-    if (call->inline_phase && call->core_cancelled)
+    if (call->close_in_answer && call->core_cancelled)
         call_was_cancelled(call);
     rpc_call_unref(call);
 }
@@ -371,11 +377,40 @@ void sc_rpc_detach(sc_rpc_call *call, const sc_rpc_late *hooks, void *context)
     call->late = *hooks;
     call->context = context;
     rpc_call_ref(call); /* the owner's, which the answer takes over */
-    rpc_call_ref(call); /* the batch's */
+    rpc_call_ref(call); /* the list's, which the batch takes over */
+    call->next = call->queue->detached;
+    call->queue->detached = call;
+}
 
-    grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
-    close.data.recv_close_on_server.cancelled = &call->core_cancelled;
-    rpc_batch(call, &close, 1, &call->closed);
+/* Whoever comes first has the close in his batch: the answer, or the queue when it is idle. */
+static bool closes(sc_rpc_call *call)
+{
+    return !atomic_exchange_explicit(&call->closing, true, memory_order_acq_rel);
+}
+
+static void put_close(sc_rpc_call *call, grpc_op *op)
+{
+    op->op = GRPC_OP_RECV_CLOSE_ON_SERVER;
+    op->data.recv_close_on_server.cancelled = &call->core_cancelled;
+}
+
+static void listen_for_close(sc_rpc_call *call)
+{
+    grpc_op close = {0};
+    put_close(call, &close);
+    if (closes(call))
+        rpc_batch(call, &close, 1, &call->closed);
+    else
+        rpc_call_unref(call);
+}
+
+void rpc_calls_listen(rpc_queue *queue)
+{
+    while (queue->detached != NULL) {
+        sc_rpc_call *call = queue->detached;
+        queue->detached = call->next;
+        listen_for_close(call);
+    }
 }
 
 /* ---- answers ---- */
@@ -387,7 +422,7 @@ void rpc_op_status(grpc_op *op, sc_status status, grpc_slice *text)
     op->data.send_status_from_server.status_details = text;
 }
 
-/* Sends what there is: header, message unless NULL, status, and the close of an inline answer.
+/* Sends what there is: header, message unless NULL, status, and the close unless it was sent.
  * The core copies or references all of it before start_batch returns. */
 static void answer(sc_rpc_call *call, grpc_byte_buffer *message, sc_status status,
                    grpc_slice *text, grpc_metadata *trailing, size_t trailing_count)
@@ -404,11 +439,11 @@ static void answer(sc_rpc_call *call, grpc_byte_buffer *message, sc_status statu
     ops[count].data.send_status_from_server.trailing_metadata = trailing;
     ops[count].data.send_status_from_server.trailing_metadata_count = trailing_count;
     rpc_op_status(&ops[count++], status, text);
-    if (call->inline_phase) {
+    if (call->inline_phase)
         rpc_call_ref(call);
-        ops[count].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
-        ops[count++].data.recv_close_on_server.cancelled = &call->core_cancelled;
-    }
+    call->close_in_answer = closes(call);
+    if (call->close_in_answer)
+        put_close(call, &ops[count++]);
     rpc_batch(call, ops, count, &call->done);
 }
 
@@ -573,6 +608,11 @@ void sc_rpc_fail(sc_rpc_call *call, sc_status status, const char *text, int64_t 
 }
 
 /* ---- what a handler may ask ---- */
+
+unsigned sc_rpc_queue(const sc_rpc_call *call)
+{
+    return (unsigned)(call->queue - call->queue->rpc->queues);
+}
 
 sc_instant sc_rpc_deadline(const sc_rpc_call *call)
 {

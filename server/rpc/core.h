@@ -39,7 +39,12 @@ typedef struct {
     grpc_completion_queue *queue;
     pthread_t              thread;
     bool                   started;
-    pthread_mutex_t        lock;
+
+    /* By its thread only. */
+    sc_rpc_call *detached; /* since it was idle last, each with a reference; a list by call->next */
+    unsigned     handled;  /* events since the first of them */
+
+    pthread_mutex_t lock;
     /* Under lock. */
     sc_rpc_call *spare; /* a list by call->next */
     unsigned     spare_count;
@@ -69,6 +74,8 @@ struct sc_rpc {
     size_t          ports_count;
     struct rpc_tls *tls;
     bool            started, stopped, stuck;
+    void (*on_idle)(void *context, unsigned queue);
+    void *on_idle_context;
     void (*on_drain)(void *context, rpc_phase phase); /* health: before each phase of a stop */
     void   *on_drain_context;
     rpc_tag     shutdown_tag;
@@ -101,10 +108,11 @@ struct sc_rpc_call {
     bool              inline_phase; /* the handler runs and has not detached */
     bool              counted;
     bool              rearm; /* no memory for a successor: this object arms itself again */
+    bool              close_in_answer; /* by whoever answers */
     int               core_cancelled;
     grpc_byte_buffer *message; /* streams: received */
     sc_rpc_late       late;
-    sc_rpc_call      *next; /* in the spare list */
+    sc_rpc_call      *next; /* in the queue's list of spare or of detached ones */
 
     /* Under the queue's lock. */
     sc_link    open;
@@ -120,11 +128,16 @@ struct sc_rpc_call {
     void        *context; /* the owner's, set by detach or a stream's handler */
     _Atomic int  refs;
     _Atomic bool answered; /* exactly once */
+    _Atomic bool closing;  /* somebody sends, or has sent, the batch with the close in it */
     _Atomic bool over;     /* the core says: cancelled */
 };
 
 /* call.c */
 bool rpc_call_arm(rpc_queue *queue, const rpc_method *method);
+
+/* The queue's thread: lets detached calls hear of callers that leave, from now on. */
+void rpc_calls_listen(rpc_queue *queue);
+
 void rpc_calls_free(sc_rpc_call *list);
 void rpc_call_ref(sc_rpc_call *call);
 void rpc_call_unref(sc_rpc_call *call);

@@ -55,6 +55,15 @@ SC_MUST_CHECK sc_status sc_rpc_open(const sc_rpc_options *options, sc_rpc **out,
 /* Adds a method; before start only. Copies *method. Errors: SC_EXISTS, SC_TOO_LARGE. */
 SC_MUST_CHECK sc_status sc_rpc_serve(sc_rpc *rpc, const sc_rpc_method *method);
 
+/* Queues have a thread each, and are numbered from 0. */
+enum { SC_RPC_QUEUES_MAX = 64 };
+
+/* For handlers that put work aside, to do several pieces of it in one go: after calls were detached,
+ * idle runs on the queue's thread once, as soon as no other event is ready or many were handled.
+ * An answer given in it is as cheap as one in the handler. It must not block either. Before start
+ * only. */
+void sc_rpc_on_idle(sc_rpc *rpc, void (*idle)(void *context, unsigned queue), void *context);
+
 /* Listens and starts the threads. Errors: SC_INVALID, SC_UNAVAILABLE (address in use, bad
  * certificate); the server can only be closed then. */
 SC_MUST_CHECK sc_status sc_rpc_start(sc_rpc *rpc, sc_error *error);
@@ -119,6 +128,8 @@ void sc_rpc_reply_split(sc_rpc_call *call, uint32_t field, const sc_rpc_piece *v
 /* Answers with an error. retry_after_ms > 0 goes out as trailing metadata `retry-after-ms` and
  * `grpc-retry-pushback-ms`. text is borrowed, and cut at 1 KiB. */
 void sc_rpc_fail(sc_rpc_call *call, sc_status status, const char *text, int64_t retry_after_ms);
+
+unsigned sc_rpc_queue(const sc_rpc_call *call);
 
 /* When the caller stops waiting; SC_INSTANT_NEVER without a deadline. */
 sc_instant sc_rpc_deadline(const sc_rpc_call *call);

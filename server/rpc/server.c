@@ -1,7 +1,10 @@
 /* The server around the calls: options, ports, threads, and the order in which it ends.
  *
  * One completion queue per thread: measured, two threads on one queue or four queues on two cores
- * only add hand-offs of the role of polling. */
+ * only add hand-offs of the role of polling.
+ *
+ * A queue's thread is idle when it has handled all that is ready, which it finds out only when
+ * handlers have put calls aside: asking once more costs a look at the sockets. */
 #include <dlfcn.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
@@ -15,7 +18,11 @@
 #include "src/base/log.h"
 #include "src/base/thread.h"
 
-enum { ARMED_DEFAULT = 4, CATCH_ALL_ARMED = 4, THREADS_MAX = 64, ARGS_MAX = 24 };
+enum { ARMED_DEFAULT = 4, CATCH_ALL_ARMED = 4, ARGS_MAX = 24 };
+
+/* Events after which a queue counts as idle although more are ready: a millisecond or two. What
+ * was put aside must not wait for a gap that a busy queue never has. */
+enum { HANDLED_MAX = 128 };
 
 /* ---- once per process ---- */
 
@@ -53,7 +60,7 @@ static void process_prepare(void)
 static unsigned threads_of(const sc_rpc_options *options)
 {
     if (options->threads != 0)
-        return options->threads < THREADS_MAX ? options->threads : THREADS_MAX;
+        return options->threads < SC_RPC_QUEUES_MAX ? options->threads : SC_RPC_QUEUES_MAX;
     unsigned half = sc_cpu_count() / 2;
     return half < 1 ? 1 : half > 4 ? 4 : half;
 }
@@ -198,6 +205,12 @@ sc_status sc_rpc_serve(sc_rpc *rpc, const sc_rpc_method *method)
     return rpc_serve_shape(rpc, method, RPC_UNARY, NULL);
 }
 
+void sc_rpc_on_idle(sc_rpc *rpc, void (*idle)(void *context, unsigned queue), void *context)
+{
+    rpc->on_idle = idle;
+    rpc->on_idle_context = context;
+}
+
 /* ---- start ---- */
 
 static sc_status ports_bind(sc_rpc *rpc, sc_error *error)
@@ -226,6 +239,23 @@ static sc_status ports_bind(sc_rpc *rpc, sc_error *error)
     return status;
 }
 
+/* The hook first: calls that it answers need not be listened to. */
+static void queue_idle(rpc_queue *queue)
+{
+    sc_rpc *rpc = queue->rpc;
+    if (rpc->on_idle != NULL)
+        rpc->on_idle(rpc->on_idle_context, (unsigned)(queue - rpc->queues));
+    rpc_calls_listen(queue);
+    queue->handled = 0;
+}
+
+static void handle(const grpc_event *event)
+{
+    rpc_tag *tag = event->tag;
+    RPC_TAG_TAKEN(tag);
+    tag->run(tag, event->success != 0);
+}
+
 static void *queue_run(void *argument)
 {
     rpc_queue *queue = argument;
@@ -233,13 +263,16 @@ static void *queue_run(void *argument)
     sc_thread_name("sc-rpc");
     sc_thread_prompt();
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(
-            queue->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        gpr_timespec until = queue->detached != NULL ? gpr_inf_past(GPR_CLOCK_MONOTONIC)
+                                                     : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+        grpc_event   event = grpc_completion_queue_next(queue->queue, until, NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        RPC_TAG_TAKEN(event.tag);
-        rpc_tag *tag = event.tag;
-        tag->run(tag, event.success != 0);
+        if (event.type == GRPC_OP_COMPLETE)
+            handle(&event);
+        if (queue->detached != NULL &&
+            (event.type == GRPC_QUEUE_TIMEOUT || ++queue->handled == HANDLED_MAX))
+            queue_idle(queue);
     }
 }
 

@@ -1,5 +1,11 @@
 #include "server/rpc/service.h"
 
+static void search(void *context, unsigned queue)
+{
+    sc_service *service = context;
+    sc_pipeline_search(service->pipeline, &service->trays[queue].tray);
+}
+
 sc_status sc_service_register(sc_service *service)
 {
     const sc_rpc_method methods[] = {
@@ -8,6 +14,9 @@ sc_status sc_service_register(sc_service *service)
         {"/semcache.v1.SemanticCache/Invalidate", sc_service_invalidate, service, .armed = 2},
     };
     sc_status status = SC_OK;
+    for (int i = 0; i < SC_RPC_QUEUES_MAX; i++)
+        sc_gather_tray_init(&service->trays[i].tray);
+    sc_rpc_on_idle(service->rpc, search, service);
     for (size_t i = 0; status == SC_OK && i < sizeof methods / sizeof methods[0]; i++)
         status = sc_rpc_serve(service->rpc, &methods[i]);
     return status;

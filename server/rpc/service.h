@@ -13,6 +13,12 @@ typedef struct {
     const char *value; /* never a secret */
 } sc_setting_shown;
 
+/* What the thread of a queue has put aside, apart from its neighbour's. */
+typedef struct {
+    sc_gather_tray tray;
+    char           pad[64];
+} sc_service_tray;
+
 typedef struct {
     sc_pipeline            *pipeline;
     sc_rpc                 *rpc;
@@ -25,6 +31,7 @@ typedef struct {
     sc_instant              started_at;
     const sc_setting_shown *settings; /* [settings_count] */
     size_t                  settings_count;
+    sc_service_tray         trays[SC_RPC_QUEUES_MAX]; /* register's */
 } sc_service;
 
 /* Serves the three methods on rpc. Borrows service until rpc is closed. */

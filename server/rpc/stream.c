@@ -91,6 +91,7 @@ void rpc_stream_open(sc_rpc_call *call)
     call->received = (rpc_tag){stream_received};
     call->wrote = (rpc_tag){stream_wrote};
     call->done = (rpc_tag){stream_done};
+    atomic_store_explicit(&call->closing, true, memory_order_relaxed);
 
     grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     close.data.recv_close_on_server.cancelled = &call->core_cancelled;

@@ -215,15 +215,18 @@ static void gather_done(sc_gather_call *call)
     sc_work_came_back(SC_CONTAINER(call, sc_looking, gather)->work);
 }
 
-/* A known text has come this far on its caller's thread. A small scope is searched there as well: the
- * hop to a worker costs about 10 us, as much as 2 000 rows of 384 by the int8 pass; from there on
- * sharing one pass over memory with others is worth more than the hop. */
-static bool searches_at_once(const sc_work *work)
+/* A text whose vector is known has come this far on its caller's thread, which may have a tray. */
+static void search_warm(sc_work *work)
 {
-    enum { FLOATS_MAX = 1 << 20 };
-    size_t rows_max = FLOATS_MAX / work->pipeline->dim;
-    return work->looking->embed.from_map &&
-           sc_warm_rows(work->pipeline->parts.warm, &work->origin->_scope) <= rows_max;
+    const sc_pipeline *pipeline = work->pipeline;
+    sc_gather_call    *search = &work->looking->gather;
+    sc_gather_tray    *tray = work->resumed ? NULL : work->origin->tray;
+    if (tray == NULL) {
+        sc_gather_ask(pipeline->gather, search);
+        return;
+    }
+    size_t rows = sc_warm_rows(pipeline->parts.warm, &search->scope);
+    sc_gather_put_aside(tray, search, rows * pipeline->dim);
 }
 
 sc_move sc_move_prefilter(sc_work *work)
@@ -240,13 +243,9 @@ sc_move sc_move_prefilter(sc_work *work)
         .done = gather_done,
     };
     sc_work_reading(work);
-    if (searches_at_once(work)) {
-        sc_gather_now(work->pipeline->gather, &work->looking->gather);
-        return SC_MOVE_NEXT;
-    }
     sc_work_begin(work);
     sc_work_expect(work);
-    sc_gather_ask(work->pipeline->gather, &work->looking->gather);
+    search_warm(work);
     return sc_work_park(work);
 }
 

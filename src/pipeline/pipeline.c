@@ -100,6 +100,11 @@ void sc_pipeline_set_store(sc_pipeline *pipeline, sc_store *store)
     pipeline->store = store;
 }
 
+void sc_pipeline_search(sc_pipeline *pipeline, sc_gather_tray *tray)
+{
+    sc_gather_clear(pipeline->gather, tray);
+}
+
 sc_trust_state sc_pipeline_trust(sc_pipeline *pipeline)
 {
     return (sc_trust_state){

@@ -13,6 +13,7 @@
 #include "src/config/setting.h"
 #include "src/embed/batch.h"
 #include "src/flight/flight.h"
+#include "src/pipeline/gather.h"
 #include "src/llm/llm.h"
 #include "src/pipeline/decide.h"
 #include "src/pipeline/metrics.h"
@@ -48,9 +49,10 @@ typedef struct {
 /* One call of a caller. Zero-initialise it, fill the first group, hand it over. */
 typedef struct sc_request {
     /* The caller's, before sc_pipeline_answer. */
-    sc_question question;
-    sc_arena   *arena; /* for texts made of the question, borrowed until released; NULL: its own */
-    bool        may_store; /* false: the caller has no right to; treated as NO_STORE */
+    sc_question     question;
+    sc_arena       *arena; /* for texts made of the question, borrowed until released; NULL: its own */
+    bool            may_store; /* false: the caller has no right to; treated as NO_STORE */
+    sc_gather_tray *tray;   /* of the calling thread, for sc_pipeline_search(); NULL: none */
     /* Exactly once, no lock held, possibly before sc_pipeline_answer returns: answer is set. */
     void (*finished)(struct sc_request *request);
     /* Exactly once, after finished: nothing refers to the request and what it borrows any more. */
@@ -114,8 +116,12 @@ void sc_pipeline_set_store(sc_pipeline *pipeline, sc_store *store);
  * welcome. */
 void sc_pipeline_close(sc_pipeline *pipeline);
 
-/* Checks and answers the question. A hit in memory ends before this returns. */
+/* Checks and answers the question. An exact hit in memory ends before this returns. */
 void sc_pipeline_answer(sc_pipeline *pipeline, sc_request *request);
+
+/* The tray's thread, before it waits for anything: goes on with the requests whose searches it put
+ * there. Some end before this returns. */
+void sc_pipeline_search(sc_pipeline *pipeline, sc_gather_tray *tray);
 
 /* The caller is gone, or its deadline passed. finished follows with SC_CANCELLED, unless it has
  * been or is being called. The request must not have been released. */

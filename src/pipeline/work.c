@@ -97,6 +97,7 @@ static void run(sc_work *work, bool parked)
 
 static void resume(sc_work *work)
 {
+    work->resumed = true;
     run(work, true);
 }
 

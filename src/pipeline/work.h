@@ -53,6 +53,7 @@ typedef struct sc_work {
     atomic_uint      pending;
     atomic_bool      embedded; /* the embedding call has come back */
     atomic_bool      asked;    /* the LLM call may be cancelled */
+    bool             resumed;  /* it may have left its first caller's thread */
     bool             looked;   /* the store was asked for the exact key */
     bool             checking; /* whether the nearest copy in memory may be served */
     bool             wider;    /* the store is asked for more than the nearest */

@@ -33,6 +33,11 @@ typedef struct {
     _Atomic int64_t deadline_ns;
     char            seen[256];
     char           *large;
+
+    /* By the queue's thread. */
+    sc_rpc_call *aside[64];
+    size_t       aside_count;
+    _Atomic int  idle; /* times that the queue was */
 } fixture;
 
 enum { LARGE_BYTES = 300000 };
@@ -79,6 +84,26 @@ static void hold(sc_rpc_call *call, sc_str request, void *context)
     atomic_store(&f->held, call);
     sc_rpc_detach(call, &(sc_rpc_late){late_cancelled, late_finished}, f);
     sem_post(&f->arrived);
+}
+
+/* Answered when the queue is idle. */
+static void put_aside(sc_rpc_call *call, sc_str request, void *context)
+{
+    fixture *f = context;
+    (void)request;
+    sc_rpc_detach(call, &(sc_rpc_late){late_cancelled, late_finished}, f);
+    f->aside[f->aside_count++] = call;
+}
+
+static void when_idle(void *context, unsigned queue)
+{
+    fixture *f = context;
+    atomic_fetch_add(&f->idle, 1);
+    for (size_t i = 0; i < f->aside_count; i++) {
+        assert_int_equal(sc_rpc_queue(f->aside[i]), queue);
+        sc_rpc_reply(f->aside[i], &(sc_rpc_piece){.bytes = SC_STR("aside")}, 1);
+    }
+    f->aside_count = 0;
 }
 
 static void note_release(void *owner)
@@ -133,6 +158,7 @@ static fixture *server_up(const sc_rpc_options *options)
         {.path = "/t.T/Busy", .handle = fail_busy, .context = f},
         {.path = "/t.T/Silent", .handle = silent, .context = f},
         {.path = "/t.T/Hold", .handle = hold, .context = f},
+        {.path = "/t.T/Aside", .handle = put_aside, .context = f, .armed = 32},
         {.path = "/t.T/Large", .handle = large, .context = f},
         {.path = "/t.T/Metadata", .handle = metadata, .context = f},
         {.path = "/t.T/Always", .handle = echo, .context = f, .unlimited = true},
@@ -140,6 +166,7 @@ static fixture *server_up(const sc_rpc_options *options)
     assert_int_equal(sc_rpc_open(options, &f->rpc, &error), SC_OK);
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
         assert_int_equal(sc_rpc_serve(f->rpc, &methods[i]), SC_OK);
+    sc_rpc_on_idle(f->rpc, when_idle, f);
     if (sc_rpc_start(f->rpc, &error) != SC_OK)
         fail_msg("%s", error.text);
     snprintf(f->target, sizeof f->target, "127.0.0.1:%d", sc_rpc_port(f->rpc, 0));
@@ -256,6 +283,50 @@ static void answer_from_another_thread_reaches_the_caller(void **state)
     assert_true(soon(&f->finished, 1));
     assert_int_equal(atomic_load(&f->cancelled), 0);
     pending_end(&p);
+    server_down(f);
+}
+
+/* Several questions in one pass, and nobody waits for a gap that never comes. */
+static void what_was_put_aside_is_answered_when_nothing_else_is_ready(void **state)
+{
+    enum { CALLS = 60 };
+    fixture       *f = server_up(&defaults);
+    static pending all[CALLS];
+    (void)state;
+    for (int i = 0; i < CALLS; i++)
+        pending_start(&all[i], f->client, i % 3 == 0 ? "/t.T/Echo" : "/t.T/Aside", SC_STR("q"), 5000);
+    for (int i = 0; i < CALLS; i++) {
+        const sc_client_reply *reply = pending_wait(&all[i]);
+        assert_int_equal(reply->code, OK);
+        assert_true(sc_str_equal(reply->message, i % 3 == 0 ? SC_STR("q") : SC_STR("aside")));
+        pending_end(&all[i]);
+    }
+    assert_true(soon(&f->finished, CALLS / 3 * 2));
+    assert_in_range(atomic_load(&f->idle), 1, CALLS / 3 * 2);
+    assert_int_equal(atomic_load(&f->cancelled), 0);
+    sc_rpc_figures figures;
+    sc_rpc_look(f->rpc, &figures);
+    assert_int_equal(figures.cancelled, 0);
+    assert_int_equal(figures.inflight, 0);
+    server_down(f);
+}
+
+/* The hook has nothing to do then; a caller that leaves must be heard of all the same. */
+static void a_queue_is_idle_after_every_detached_call(void **state)
+{
+    fixture *f = server_up(&defaults);
+    pending  p;
+    (void)state;
+    for (int i = 1; i <= 3; i++) {
+        pending_start(&p, f->client, "/t.T/Hold", SC_STR("q"), 60000);
+        sem_wait(&f->arrived);
+        assert_true(soon(&f->idle, i));
+        sc_client_call_cancel(p.call);
+        sem_wait(&f->cancelled_came);
+        sc_rpc_fail(atomic_load(&f->held), SC_CANCELLED, "gone", 0);
+        assert_int_equal(pending_wait(&p)->code, CANCELLED);
+        pending_end(&p);
+    }
     server_down(f);
 }
 
@@ -780,6 +851,8 @@ int main(void)
         cmocka_unit_test(answer_in_the_handler_reaches_the_caller),
         cmocka_unit_test(empty_message_is_a_message),
         cmocka_unit_test(answer_from_another_thread_reaches_the_caller),
+        cmocka_unit_test(what_was_put_aside_is_answered_when_nothing_else_is_ready),
+        cmocka_unit_test(a_queue_is_idle_after_every_detached_call),
         cmocka_unit_test(cancel_reaches_the_owner_once_and_within_50_ms),
         cmocka_unit_test(deadline_arrives_and_is_enforced),
         cmocka_unit_test(no_deadline_is_never),

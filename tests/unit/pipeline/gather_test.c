@@ -14,6 +14,7 @@ typedef struct {
     float          vector[DIM];
     sc_candidate   hits[HITS];
     atomic_int     done;
+    pthread_t      by; /* who called done */
     sem_t         *came_back;
     bool           blocks; /* holds its worker until the test says so */
     sem_t         *go_on;
@@ -27,6 +28,7 @@ static void on_done(sc_gather_call *call)
         sem_post(a->blocked);
         sem_wait(a->go_on);
     }
+    a->by = pthread_self();
     atomic_fetch_add(&a->done, 1);
     sem_post(a->came_back); /* the last touch */
 }
@@ -160,19 +162,104 @@ static void closing_searches_what_waits(void **state)
     sc_warm_close(warm);
 }
 
-static void now_means_on_this_thread_and_without_done(void **state)
+/* ---- trays --------------------------------------------------------------------------------- */
+
+/* A question that has a thread of its own to come back to pays for no hop. */
+static void a_tray_is_searched_on_its_own_thread(void **state)
 {
     (void)state;
-    sc_warm   *warm = warm_with_scopes(1);
-    sc_gather *gather = NULL;
-    asked      a;
+    enum { CALLS = 70 };
+    sc_warm       *warm = warm_with_scopes(2);
+    sc_gather     *gather = NULL;
+    sc_gather_tray tray;
+    sem_t          came_back;
+    asked          all[CALLS];
+    sem_init(&came_back, 0, 0);
     assert_int_equal(sc_gather_open(warm, 1, &gather), SC_OK);
-    prepare(&a, 0, NULL);
-    sc_gather_now(gather, &a.call);
-    assert_int_equal(atomic_load(&a.done), 0);
-    atomic_store(&a.done, 1);
-    found_its_own(&a, 0);
+    sc_gather_tray_init(&tray);
+    sc_gather_clear(gather, &tray); /* an empty one is welcome */
+    for (unsigned i = 0; i < CALLS; i++) {
+        prepare(&all[i], i % 2, &came_back);
+        sc_gather_put_aside(&tray, &all[i].call, DIM);
+    }
+    assert_int_equal(atomic_load(&all[0].done), 0);
+    sc_gather_clear(gather, &tray);
+    for (unsigned i = 0; i < CALLS; i++) {
+        assert_true(pthread_equal(all[i].by, pthread_self()));
+        found_its_own(&all[i], i % 2);
+    }
+    assert_true(sc_list_empty(&tray.calls));
     sc_gather_close(gather);
+    sem_destroy(&came_back);
+    sc_warm_close(warm);
+}
+
+/* A large scope, or a flood of questions, would let the thread's other callers wait. */
+static void what_takes_long_is_left_to_the_workers(void **state)
+{
+    (void)state;
+    enum { CALLS = 70 };
+    sc_warm       *warm = warm_with_scopes(2);
+    sc_gather     *gather = NULL;
+    sc_gather_tray tray;
+    sem_t          came_back;
+    asked          all[CALLS];
+    sem_init(&came_back, 0, 0);
+    assert_int_equal(sc_gather_open(warm, 3, &gather), SC_OK);
+    sc_gather_tray_init(&tray);
+    for (unsigned i = 0; i < CALLS; i++) {
+        prepare(&all[i], i % 2, &came_back);
+        sc_gather_put_aside(&tray, &all[i].call, 1 << 24);
+    }
+    sc_gather_clear(gather, &tray);
+    assert_true(sc_list_empty(&tray.calls));
+    for (unsigned i = 0; i < CALLS; i++)
+        sem_wait(&came_back);
+    for (unsigned i = 0; i < CALLS; i++) {
+        assert_false(pthread_equal(all[i].by, pthread_self()));
+        found_its_own(&all[i], i % 2);
+    }
+    sc_gather_close(gather);
+    sem_destroy(&came_back);
+    sc_warm_close(warm);
+}
+
+/* Workers that have not come to their searches yet will pass over the same rows anyway. */
+static void a_tray_joins_what_waits_for_a_worker(void **state)
+{
+    (void)state;
+    sc_warm       *warm = warm_with_scopes(1);
+    sc_gather     *gather = NULL;
+    sc_gather_tray tray;
+    sem_t          came_back, go_on, blocked;
+    asked          first, second, mine;
+    sem_init(&came_back, 0, 0);
+    sem_init(&go_on, 0, 0);
+    sem_init(&blocked, 0, 0);
+    assert_int_equal(sc_gather_open(warm, 1, &gather), SC_OK);
+    prepare(&first, 0, &came_back);
+    first.blocks = true;
+    first.go_on = &go_on;
+    first.blocked = &blocked;
+    sc_gather_ask(gather, &first.call);
+    sem_wait(&blocked);
+    prepare(&second, 0, &came_back);
+    sc_gather_ask(gather, &second.call);
+    prepare(&mine, 0, &came_back);
+    sc_gather_tray_init(&tray);
+    sc_gather_put_aside(&tray, &mine.call, DIM);
+    sc_gather_clear(gather, &tray);
+    assert_int_equal(sc_gather_waiting(gather), 2);
+    sem_post(&go_on);
+    for (int i = 0; i < 3; i++)
+        sem_wait(&came_back);
+    found_its_own(&first, 0);
+    found_its_own(&second, 0);
+    found_its_own(&mine, 0);
+    sc_gather_close(gather);
+    sem_destroy(&came_back);
+    sem_destroy(&go_on);
+    sem_destroy(&blocked);
     sc_warm_close(warm);
 }
 
@@ -225,7 +312,9 @@ int main(void)
         cmocka_unit_test(questions_of_many_scopes_find_their_own),
         cmocka_unit_test(what_waits_is_gathered_by_scope),
         cmocka_unit_test(closing_searches_what_waits),
-        cmocka_unit_test(now_means_on_this_thread_and_without_done),
+        cmocka_unit_test(a_tray_is_searched_on_its_own_thread),
+        cmocka_unit_test(what_takes_long_is_left_to_the_workers),
+        cmocka_unit_test(a_tray_joins_what_waits_for_a_worker),
         cmocka_unit_test(no_question_is_lost_when_workers_go_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

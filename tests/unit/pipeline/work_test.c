@@ -665,6 +665,52 @@ static void the_reply_says_where_the_time_went(void **state)
     rig_close(&r);
 }
 
+/* A hop to a worker and back costs more than a small search. */
+static void a_search_on_a_tray_happens_when_its_thread_comes_back(void **state)
+{
+    (void)state;
+    rig            r;
+    ask            a, same;
+    sc_gather_tray tray;
+    rig_open(&r, NULL);
+    sc_gather_tray_init(&tray);
+    fake_embed_put(&r.embed, "near it", "it", 0.05F);
+    rig_teach(&r, "it");
+    ask_init(&a, &r, "near it");
+    ask_init(&same, &r, "near it");
+    a.request.tray = same.request.tray = &tray;
+    ask_go(&a);
+    ask_go(&same); /* joins: one search for both */
+    assert_false(ask_is_finished(&a));
+    sc_pipeline_search(r.pipeline, &tray);
+    assert_true(ask_is_finished(&a) && ask_is_finished(&same));
+    assert_true(sc_list_empty(&tray.calls));
+    assert_int_equal(ask_outcome_of(&a).source, SC_SOURCE_WARM);
+    assert_int_equal(ask_outcome_of(&same).source, SC_SOURCE_WARM);
+    rig_close(&r);
+}
+
+/* What is on the tray belongs to the flight, which outlives its callers. */
+static void who_leaves_while_the_search_is_on_a_tray_is_finished_at_once(void **state)
+{
+    (void)state;
+    rig            r;
+    ask            a;
+    sc_gather_tray tray;
+    rig_open(&r, NULL);
+    sc_gather_tray_init(&tray);
+    ask_init(&a, &r, "it");
+    a.request.tray = &tray;
+    ask_go(&a);
+    sc_request_cancel(&a.request);
+    assert_true(ask_is_finished(&a));
+    sc_pipeline_search(r.pipeline, &tray);
+    assert_int_equal(ask_outcome_of(&a).status, SC_CANCELLED);
+    assert_int_equal(sc_pipeline_flights(r.pipeline), 0);
+    assert_int_equal(atomic_load(&r.llm.asked), 0);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -692,6 +738,8 @@ int main(void)
         cmocka_unit_test(answers_that_are_not_whole_are_given_and_not_kept),
         cmocka_unit_test(an_answer_that_comes_too_late_for_its_caller_is_kept),
         cmocka_unit_test(the_reply_says_where_the_time_went),
+        cmocka_unit_test(a_search_on_a_tray_happens_when_its_thread_comes_back),
+        cmocka_unit_test(who_leaves_while_the_search_is_on_a_tray_is_finished_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
