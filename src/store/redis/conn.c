@@ -61,6 +61,7 @@ struct sc_conn {
     struct addrinfo *addresses, *next_address;
     watched         *socket;
     redisReader     *reader;
+    size_t           reply_bytes; /* read since the last whole reply: parsed elements take memory too */
     uint64_t   epoch; /* of the socket: callbacks may break the connection under a parser's feet */
     int64_t    backoff_ms;
     sc_instant dialled;
@@ -242,10 +243,11 @@ static bool parse(sc_conn *conn)
             break;
         hand_over(conn, reply);
         freeReplyObject(reply);
+        conn->reply_bytes = 0;
         if (epoch != conn->epoch)
             return false;
     }
-    if (conn->reader->len - conn->reader->pos > conn->options.reply_bytes_max) {
+    if (conn->reply_bytes > conn->options.reply_bytes_max) {
         break_off(conn, "a reply is too large");
         return false;
     }
@@ -267,6 +269,7 @@ static void read_some(sc_conn *conn)
         if (state != SC_WIRE_DONE)
             return;
         conn->heard = sc_now();
+        conn->reply_bytes += moved;
         if (redisReaderFeed(conn->reader, bytes, moved) != REDIS_OK) {
             break_off(conn, "no memory for a reply");
             return;
@@ -404,6 +407,7 @@ static void connect_next(sc_conn *conn)
 
     conn->next_address = address->ai_next;
     conn->reader = sc_resp_reader();
+    conn->reply_bytes = 0;
     if (socket != NULL)
         socket->wire = sc_wire_open(address->ai_addr, conn->options.tls, conn->options.url->host);
     if (socket == NULL || socket->wire == NULL || conn->reader == NULL ||

@@ -25,7 +25,8 @@ enum {
     JOIN_MS = 5000,
     READ_MS = 30000,
     RESYNC_MS = 600000, /* SWAPDB, and whatever else we have not thought of */
-    RESYNC_POLLING_MS = 15000,
+    RESYNC_POLLING_MS = 15000, /* walks again, and asks for tracking again */
+    POLLS_TOLD_EVERY_MS = 3600000,
 };
 
 /* Entries with a vector in one scope and guard: how much a search has to choose from. */
@@ -236,6 +237,16 @@ static void doubt(sc_redis *redis, const char *why)
         sc_conn_break(redis->conns[SC_CONN_FEED], why);
 }
 
+/* What was read is no answer to what was asked. A connection on which a reply went missing gives each command the
+ * reply of the one before, for ever: a new subscription would begin its walk on it, and doubt again. */
+static void doubt_reader(sc_redis *redis, sc_redis_fault fault, const char *why)
+{
+    bool is_answer = fault == SC_FAULT_DENIED || fault == SC_FAULT_AWAY;
+    if (!is_answer && redis->conns[SC_CONN_BULK] != NULL)
+        sc_conn_break(redis->conns[SC_CONN_BULK], why);
+    doubt(redis, why);
+}
+
 /* --- batches --------------------------------------------------------------------------- */
 
 static bool add_to_batch(sc_feed_batch *batch, const sc_digest *id, bool whole)
@@ -311,7 +322,7 @@ static void on_key(sc_command *command, const redisReply *reply)
     size_t         at = batch->at++;
 
     if (fault != SC_FAULT_NONE && fault != SC_FAULT_FOREIGN)
-        doubt(redis, "the feed may not read");
+        doubt_reader(redis, fault, "the feed may not read");
     else if (redis->feeding.state != SC_FEED_DOWN)
         read_key(redis, &batch->keys[at], reply);
     if (command->replies == 0)
@@ -462,7 +473,7 @@ static void on_page(sc_command *command, const redisReply *reply)
         return;
     }
     if (keys == NULL) {
-        doubt(redis, "the feed may not walk the keys");
+        doubt_reader(redis, sc_redis_fault_of(reply), "the feed may not walk the keys");
         return;
     }
     memcpy(redis->feeding.cursor, cursor.ptr, cursor.len);
@@ -539,6 +550,15 @@ static void send_on_feed(sc_redis *redis, size_t replies,
         doubt(redis, "cannot subscribe");
 }
 
+static void tell_of_polling(const char *cause)
+{
+    static sc_log_limit limit;
+    int64_t             left_out = 0;
+    if (sc_log_allow(&limit, POLLS_TOLD_EVERY_MS, sc_now(), &left_out))
+        sc_log(SC_LOG_WARN, "redis.feed_polls", sc_kv_text("cause", cause),
+               sc_kv_int("left_out", left_out));
+}
+
 static void on_subscribed(sc_command *command, const redisReply *reply)
 {
     sc_redis *redis = SC_CONTAINER(command, sc_redis, feeding.command);
@@ -548,7 +568,7 @@ static void on_subscribed(sc_command *command, const redisReply *reply)
         /* Managed services may refuse tracking: then memory is refreshed now and then, never
          * believed. */
         sc_redis_fault_text(reply, text, sizeof text);
-        sc_log(SC_LOG_WARN, "redis.feed_polls", sc_kv_text("cause", text));
+        tell_of_polling(text);
         enter(redis, SC_FEED_POLLING);
     }
     if (command->replies != 0)
@@ -563,7 +583,11 @@ static void on_client_id(sc_command *command, const redisReply *reply)
     sc_redis *redis = SC_CONTAINER(command, sc_redis, feeding.command);
     char      id[24];
 
-    snprintf(id, sizeof id, "%lld", reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0);
+    if (reply->type != REDIS_REPLY_INTEGER) {
+        doubt(redis, "it was not told its id");
+        return;
+    }
+    snprintf(id, sizeof id, "%lld", reply->integer);
     sc_buf *out = sc_redis_scratch(redis);
     sc_resp_words(out, (const char *const[]){"CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST",
                                              "PREFIX", redis->schema.prefix, NULL});
@@ -607,6 +631,16 @@ static void keep_alive(sc_redis *redis, sc_instant now)
         doubt(redis, "cannot ping");
 }
 
+/* A refusal may have been an operator's mistake, mended since. Joining walks, whichever way it ends; a
+ * connection that has subscribed takes no other command, so it is made anew. */
+static void walk_or_join_again(sc_redis *redis)
+{
+    if (redis->feeding.state == SC_FEED_POLLING)
+        doubt(redis, "tracking may be allowed by now");
+    else
+        begin_walk(redis);
+}
+
 void sc_feed_tick(sc_redis *redis, sc_instant now)
 {
     bool listening =
@@ -620,7 +654,7 @@ void sc_feed_tick(sc_redis *redis, sc_instant now)
          redis->feeding.state == SC_FEED_POLLING) &&
         !redis->feeding.syncing && !redis->feeding.page.busy &&
         !sc_instant_before(now, redis->feeding.resync_at))
-        begin_walk(redis);
+        walk_or_join_again(redis);
 }
 
 void sc_feed_close(sc_redis *redis)

@@ -166,11 +166,57 @@ static void what_is_no_reply_breaks_it_off(void **state)
     }
 }
 
+typedef struct {
+    unsigned pings, elements; /* the peer's thread only */
+    size_t   element_bytes;
+} verbose;
+
+/* The second PING, the first that is not part of the greeting, gets a reply without measure. */
+static sc_test_peer_then be_verbose(void *context, const redisReply *command, sc_buf *out)
+{
+    verbose *peer = context;
+    if (!sc_test_peer_is(command, "PING") || ++peer->pings != 2)
+        return pong(NULL, command, out);
+    if (peer->elements > 1)
+        sc_buf_printf(out, "*%u\r\n", peer->elements);
+    char *bytes = malloc(peer->element_bytes);
+    assert_non_null(bytes);
+    memset(bytes, 'x', peer->element_bytes);
+    for (unsigned i = 0; i < peer->elements; i++) {
+        sc_buf_printf(out, "$%zu\r\n", peer->element_bytes);
+        sc_buf_str(out, (sc_str){bytes, peer->element_bytes});
+        sc_buf_str(out, SC_STR("\r\n"));
+    }
+    free(bytes);
+    return SC_PEER_GO_ON;
+}
+
+/* A reply is bounded as a whole, also when each of its elements is small. */
+static void a_reply_without_measure_breaks_it_off(void **state)
+{
+    static const verbose manners[] = {{.elements = 1, .element_bytes = 3 << 20},
+                                      {.elements = 300, .element_bytes = 10000}};
+    (void)state;
+    for (size_t i = 0; i < sizeof manners / sizeof manners[0]; i++) {
+        verbose       manner = manners[i];
+        sc_test_peer *peer = sc_test_peer_start(be_verbose, &manner);
+        side          s;
+        assert_int_equal(open_side(&s, peer), SC_OK);
+        ping_until_replied(&s);
+        assert_true(s.replied);
+        assert_int_equal(s.downs, 1);
+        assert_int_equal(s.ups, 2);
+        close_side(&s);
+        sc_test_peer_stop(peer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_comes_up_whichever_allocation_fails),
         cmocka_unit_test(what_is_no_reply_breaks_it_off),
+        cmocka_unit_test(a_reply_without_measure_breaks_it_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
