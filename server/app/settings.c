@@ -6,6 +6,8 @@
 static const sc_setting process_rows[] = {
     {"LOG_LEVEL", SC_SETTING_CHOICE, SC_SETTING_FIELD(sc_process_options, log_level), 0, 0, "info",
      "", "debug|info|warn|error|off", "Events below this level are not logged."},
+    {"CORE_DUMPS", SC_SETTING_BOOL, SC_SETTING_FIELD(sc_process_options, core_dumps), 0, 0, "false", "",
+     NULL, "Allows core dumps, and debuggers of the same user: both see questions, answers and keys."},
 };
 
 static const sc_setting_table process_settings = {

@@ -20,7 +20,8 @@
 
 /* What belongs to the process itself. */
 typedef struct {
-    int log_level; /* sc_log_level */
+    int  log_level; /* sc_log_level */
+    bool core_dumps;
 } sc_process_options;
 
 typedef struct {

@@ -370,7 +370,9 @@ int main(int argc, char **argv)
                                                    "STORE_ENTRIES_MAX=20000", "REDIS_TIMEOUT_MS=100",
                                                    "EMBEDDING_TIMEOUT_MS=200", "LLM_TIMEOUT_MS=1000",
                                                    "EMBEDDING_BREAKER_OPEN_MS=200", "LLM_BREAKER_OPEN_MS=200",
-                                                   "STORE_WAITING_BYTES_MAX=4MiB", NULL});
+                                                   "STORE_WAITING_BYTES_MAX=4MiB",
+                                                   "CORE_DUMPS=true", /* else its descriptors are not ours to count */
+                                                   NULL});
     printf("[ RUN      ] soak\n");
     bool went_well = run(&all, seconds);
     sc_world_close(&all.world);

@@ -127,7 +127,9 @@ static bool has_ended(sc_test_server *server)
         return true;
     if (waitpid(server->pid, &status, WNOHANG) != server->pid)
         return false;
-    server->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    server->exit_code = WIFEXITED(status)     ? WEXITSTATUS(status)
+                        : WCOREDUMP(status) ? 256 + WTERMSIG(status)
+                                            : 128 + WTERMSIG(status);
     server->pid = 0;
     return true;
 }

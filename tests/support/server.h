@@ -16,7 +16,8 @@ sc_test_server *sc_test_server_start(const char *const *variables);
 /* The same, without waiting; for a server that is expected to refuse. */
 sc_test_server *sc_test_server_spawn(const char *const *variables, const char *const *flags);
 
-/* Waits until it has ended. Gives its exit code, or 128 + signal. */
+/* Waits until it has ended. Gives its exit code, or 128 + signal, or 256 + signal when the kernel dumped
+ * its core. */
 int sc_test_server_wait(sc_test_server *server);
 
 /* SIGTERM, and waits. Gives the exit code. */
