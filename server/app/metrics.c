@@ -158,6 +158,7 @@ static void put_rpc(table *t, const sc_rpc *rpc, size_t flights)
     sc_rpc_figures seen;
     sc_rpc_look(rpc, &seen);
     gauge(t, "semcache_calls_in_flight", (double)seen.inflight, "Calls under way.");
+    gauge(t, "semcache_calls_bytes", (double)seen.held_bytes, "Held by calls under way.");
     gauge(t, "semcache_flights", (double)flights, "Distinct questions being worked on.");
     count(t, "semcache_calls_total", (double)seen.arrived, "Calls of every method.");
     count(t, "semcache_calls_refused_total", (double)seen.refused, "Calls beyond the limit.");

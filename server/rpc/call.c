@@ -109,6 +109,7 @@ static void call_reset(sc_rpc_call *call, const rpc_method *method)
     call->payload = NULL;
     call->message = NULL;
     call->inline_phase = call->counted = call->rearm = call->close_in_answer = false;
+    call->held_bytes = 0;
     call->core_cancelled = 0;
     call->late = (sc_rpc_late){NULL, NULL};
     call->header_sent = call->writing = call->finished = call->ended = false;
@@ -192,8 +193,10 @@ static void call_release(sc_rpc_call *call)
     grpc_call_unref(call->core);
     if (call->method->handle == NULL)
         grpc_call_details_destroy(&call->details);
-    if (call->counted)
+    if (call->counted) {
         atomic_fetch_sub_explicit(&rpc->inflight, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&rpc->held_bytes, call->held_bytes, memory_order_relaxed);
+    }
     if (call->rearm)
         arm_again(call);
     else
@@ -245,15 +248,33 @@ sc_str rpc_slice_view(const grpc_slice *slice)
     return (sc_str){(const char *)GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)};
 }
 
-/* Counts the call against the limit, unless its method is exempt. */
+static void hold(sc_rpc_call *call, uint64_t bytes)
+{
+    if (!call->counted)
+        return;
+    call->held_bytes += bytes;
+    atomic_fetch_add_explicit(&call->queue->rpc->held_bytes, bytes, memory_order_relaxed);
+}
+
+/* Alone, a call may hold whatever the size of a message allows. */
+static bool has_room(const sc_rpc *rpc, uint64_t bytes)
+{
+    uint64_t held = atomic_load_explicit(&rpc->held_bytes, memory_order_relaxed);
+    uint64_t most = rpc->options.inflight_bytes_max;
+    return most == 0 || held == 0 || held + bytes <= most;
+}
+
+/* Counts the call against the limits, unless its method is exempt. */
 static bool admit(sc_rpc *rpc, sc_rpc_call *call)
 {
     if (call->method->shown.unlimited)
         return true;
-    int64_t before = atomic_fetch_add_explicit(&rpc->inflight, 1, memory_order_relaxed);
-    call->counted = before < (int64_t)rpc->options.inflight_max;
+    uint64_t bytes = call->payload == NULL ? 0 : grpc_byte_buffer_length(call->payload);
+    int64_t  before = atomic_fetch_add_explicit(&rpc->inflight, 1, memory_order_relaxed);
+    call->counted = before < (int64_t)rpc->options.inflight_max && has_room(rpc, bytes);
     if (!call->counted)
         atomic_fetch_sub_explicit(&rpc->inflight, 1, memory_order_relaxed);
+    hold(call, bytes);
     return call->counted;
 }
 
@@ -460,6 +481,9 @@ static bool answer_begin(sc_rpc_call *call)
 static void send_message(sc_rpc_call *call, grpc_slice *slices, size_t count)
 {
     grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, count);
+    size_t            bytes = grpc_byte_buffer_length(message);
+    if (bytes > COPY_BYTES_MAX)
+        hold(call, bytes);
     for (size_t i = 0; i < count; i++)
         grpc_slice_unref(slices[i]);
     answer(call, message, SC_OK, NULL, NULL, 0);

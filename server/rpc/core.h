@@ -86,6 +86,7 @@ struct sc_rpc {
     _Atomic bool     shut;     /* the core's shutdown notice has come */
     _Atomic int64_t  live;     /* call objects between arrival and release */
     _Atomic int64_t  inflight; /* of them, those counted against inflight_max */
+    _Atomic uint64_t held_bytes; /* by these */
     _Atomic uint64_t arrived, refused, cancelled, overdue, unknown;
 };
 
@@ -107,6 +108,7 @@ struct sc_rpc_call {
     /* The queue's thread. */
     bool              inline_phase; /* the handler runs and has not detached */
     bool              counted;
+    uint64_t          held_bytes; /* counted in rpc's; by who answers, too */
     bool              rearm; /* no memory for a successor: this object arms itself again */
     bool              close_in_answer; /* by whoever answers */
     int               core_cancelled;

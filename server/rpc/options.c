@@ -17,6 +17,8 @@ static const sc_setting rows[] = {
      "Threads that receive calls; 0: half the processors, 1 to 4."},
     {"RPC_INFLIGHT_MAX", SC_SETTING_INT, FIELD(inflight_max), 1, 1000000, "4096", "calls", NULL,
      "Calls under way; more are answered RESOURCE_EXHAUSTED at once."},
+    {"RPC_INFLIGHT_BYTES_MAX", SC_SETTING_INT, FIELD(inflight_bytes_max), 65536, 1e12, "268435456",
+     "bytes", NULL, "Requests under way and answers not read yet; beyond, new calls are answered as beyond RPC_INFLIGHT_MAX."},
     {"RPC_RETRY_AFTER_MS", SC_SETTING_INT, FIELD(retry_after_ms), 1, 60000, "100", "ms", NULL,
      "What a caller beyond RPC_INFLIGHT_MAX is told to wait before it tries again."},
     {"RPC_CALL_MS_MAX", SC_SETTING_INT, FIELD(call_ms_max), 1, 86400000, "300000", "ms", NULL,

@@ -15,7 +15,8 @@ typedef struct {
 
     uint32_t threads;             /* completion queues, one thread each; 0: by the processors */
     uint32_t inflight_max;        /* calls */
-    uint32_t retry_after_ms;      /* the hint to a caller beyond inflight_max */
+    uint64_t inflight_bytes_max;  /* of their requests, and of large answers on their way; 0: any */
+    uint32_t retry_after_ms;      /* the hint to a caller beyond these */
     uint32_t call_ms_max;         /* a call that lasts longer, unread answer included, is ended; 0: none is */
     uint32_t connections_max;     /* 0: as many as there are descriptors, less a reserve */
     uint32_t streams_max;         /* concurrent calls of one connection */

@@ -87,6 +87,7 @@ typedef struct {
     uint64_t overdue;   /* ended after call_ms_max */
     uint64_t unknown;   /* methods that nobody serves */
     int64_t  inflight;
+    uint64_t held_bytes; /* by those under way */
     uint64_t connections_refused; /* no descriptor left */
 } sc_rpc_figures;
 void sc_rpc_look(const sc_rpc *rpc, sc_rpc_figures *out);

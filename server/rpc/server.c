@@ -451,5 +451,6 @@ void sc_rpc_look(const sc_rpc *rpc, sc_rpc_figures *out)
     out->overdue = atomic_load_explicit(&rpc->overdue, memory_order_relaxed);
     out->unknown = atomic_load_explicit(&rpc->unknown, memory_order_relaxed);
     out->inflight = atomic_load_explicit(&rpc->inflight, memory_order_relaxed);
+    out->held_bytes = atomic_load_explicit(&rpc->held_bytes, memory_order_relaxed);
     out->connections_refused = sc_accept_guard_refused();
 }

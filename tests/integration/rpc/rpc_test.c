@@ -469,6 +469,46 @@ static void answers_that_nobody_reads_give_their_places_back(void **state)
     server_down(f);
 }
 
+/* Few calls, but large ones: questions that wait, and answers that nobody reads. */
+static void bytes_beyond_the_limit_are_refused_until_others_are_done(void **state)
+{
+    enum { LIMIT = 200000, REQUEST = 120000 };
+    sc_rpc_options options = defaults;
+    char           text[64];
+    pending        first, second;
+    sc_rpc_figures figures;
+    (void)state;
+    options.inflight_bytes_max = LIMIT;
+    fixture *f = server_up(&options);
+    pending_start(&first, f->client, "/t.T/Hold", (sc_str){f->large, REQUEST}, 20000);
+    sem_wait(&f->arrived);
+    pending_start(&second, f->client, "/t.T/Hold", (sc_str){f->large, REQUEST}, 20000);
+    assert_int_equal(pending_wait(&second)->code, EXHAUSTED);
+    pending_end(&second);
+    assert_int_equal(ask(f, "/t.T/Echo", SC_STR("small"), text, sizeof text), OK);
+    sc_rpc_reply(atomic_load(&f->held), &(sc_rpc_piece){.bytes = SC_STR("late")}, 1);
+    assert_int_equal(pending_wait(&first)->code, OK);
+    pending_end(&first);
+
+    raw_call *unread = raw_open(f->target, "/t.T/Large", 0, false);
+    raw_send(unread, SC_STR("q"));
+    raw_half_close(unread);
+    do {
+        sc_rpc_look(f->rpc, &figures);
+        pause_ms(1);
+    } while (figures.held_bytes < LARGE_BYTES);
+    assert_int_equal(ask(f, "/t.T/Echo", SC_STR("small"), text, sizeof text), EXHAUSTED);
+    assert_int_equal(ask(f, "/t.T/Always", SC_STR("small"), text, sizeof text), OK);
+    raw_close(unread);
+    do {
+        sc_rpc_look(f->rpc, &figures);
+        pause_ms(1);
+    } while (figures.inflight != 0);
+    assert_int_equal(figures.held_bytes, 0);
+    assert_int_equal(ask(f, "/t.T/Echo", SC_STR("small"), text, sizeof text), OK);
+    server_down(f);
+}
+
 /* The bound looks at the oldest calls only: those that end in time must have left the list. */
 static void calls_within_their_time_are_left_alone(void **state)
 {
@@ -859,6 +899,7 @@ int main(void)
         cmocka_unit_test(a_call_that_lasts_too_long_is_ended),
         cmocka_unit_test(answers_that_nobody_reads_give_their_places_back),
         cmocka_unit_test(calls_within_their_time_are_left_alone),
+        cmocka_unit_test(bytes_beyond_the_limit_are_refused_until_others_are_done),
         cmocka_unit_test(failure_carries_text_and_retry_hint),
         cmocka_unit_test(silent_handler_is_an_internal_error),
         cmocka_unit_test(unknown_method_is_unimplemented),
