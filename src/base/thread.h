@@ -1,6 +1,12 @@
 /* thread.h - the few things pthreads leave to each platform. */
 #pragma once
 
+#include <pthread.h>
+
+/* Starts a thread that takes no signals: they belong to the main thread. SIGPIPE above all, since
+ * OpenSSL writes without MSG_NOSIGNAL. Gives 0, or what pthread_create() gave. */
+int sc_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
+
 /* Names the calling thread, for debuggers and top; the first 15 characters count. */
 void sc_thread_name(const char *name);
 

@@ -106,6 +106,7 @@ bool sc_store_filter_matches(const sc_store_filter *filter, const sc_entry_field
 
 typedef struct {
     bool        connected;
+    uint32_t    masters, masters_connected; /* one each, but for a cluster; figures are their sums */
     bool        feed_live; /* what memory holds may be believed */
     const char *index_state; /* "ready", "indexing", "missing", "drifted", "unknown", "none" */
     char        index_name[96];

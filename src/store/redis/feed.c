@@ -27,6 +27,7 @@ enum {
     RESYNC_MS = 600000, /* SWAPDB, and whatever else we have not thought of */
     RESYNC_POLLING_MS = 15000, /* walks again, and asks for tracking again */
     POLLS_TOLD_EVERY_MS = 3600000,
+    REJOIN_MS = 1000, /* a Redis that is up but refuses to read, as a cluster does that is down */
 };
 
 /* Entries with a vector in one scope and guard: how much a search has to choose from. */
@@ -244,6 +245,8 @@ static void doubt_reader(sc_redis *redis, sc_redis_fault fault, const char *why)
     bool is_answer = fault == SC_FAULT_DENIED || fault == SC_FAULT_AWAY;
     if (!is_answer && redis->conns[SC_CONN_BULK] != NULL)
         sc_conn_break(redis->conns[SC_CONN_BULK], why);
+    if (is_answer)
+        redis->feeding.join_at = sc_instant_after_ms(sc_now(), REJOIN_MS);
     doubt(redis, why);
 }
 
@@ -314,6 +317,13 @@ static void batch_ended(sc_redis *redis, sc_feed_batch *batch)
     look_whether_live(redis);
 }
 
+/* Whoever owns the slot tells of it. */
+static void lose(sc_redis *redis, const sc_digest *id)
+{
+    tell_gone(redis, id);
+    sc_redis_moved(redis);
+}
+
 static void on_key(sc_command *command, const redisReply *reply)
 {
     sc_feed_batch *batch = SC_CONTAINER(command, sc_feed_batch, command);
@@ -321,7 +331,9 @@ static void on_key(sc_command *command, const redisReply *reply)
     sc_redis_fault fault = sc_redis_fault_of(reply);
     size_t         at = batch->at++;
 
-    if (fault != SC_FAULT_NONE && fault != SC_FAULT_FOREIGN)
+    if (fault == SC_FAULT_MOVED || fault == SC_FAULT_ASK)
+        lose(redis, &batch->keys[at].id);
+    else if (fault != SC_FAULT_NONE && fault != SC_FAULT_FOREIGN)
         doubt_reader(redis, fault, "the feed may not read");
     else if (redis->feeding.state != SC_FEED_DOWN)
         read_key(redis, &batch->keys[at], reply);
@@ -410,36 +422,56 @@ void sc_feed_push(sc_redis *redis, const redisReply *reply)
     }
     for (size_t i = 0; i < keys->elements && redis->feeding.state != SC_FEED_DOWN; i++) {
         sc_str key = {keys->element[i]->str, keys->element[i]->len};
-        if (sc_redis_schema_id(&redis->schema, key, &id, &mine) && mine)
+        if (!sc_redis_schema_id(&redis->schema, key, &id, &mine) || !mine)
+            continue;
+        if (sc_redis_owns(redis, key))
             mark_dirty(redis, &id);
+        else
+            lose(redis, &id);
     }
     fetch_changes(redis);
 }
 
 /* --- walking all keys ------------------------------------------------------------------ */
 
-/* Ids that the walk did not meet, as far as there is memory to list them. */
-static void forget_unseen(sc_redis *redis)
+static bool unseen(const sc_redis *redis, const sc_table_slot *slot)
+{
+    const held *item = slot->value;
+    return item->generation != redis->feeding.generation;
+}
+
+static bool not_owned(const sc_redis *redis, const sc_table_slot *slot)
+{
+    return !sc_redis_owns_id(redis, &slot->key);
+}
+
+static bool any(const sc_redis *redis, const sc_table_slot *slot)
+{
+    (void)redis;
+    (void)slot;
+    return true;
+}
+
+/* Tells of the ids for which it holds, as far as there is memory to list them. */
+static void forget_where(sc_redis *redis, bool (*holds)(const sc_redis *, const sc_table_slot *))
 {
     const sc_table *table = &redis->feeding.held;
-    sc_digest      *unseen = malloc(table->used * sizeof *unseen + 1);
+    sc_digest      *gone = malloc(table->used * sizeof *gone + 1);
     size_t          count = 0;
 
-    for (size_t i = 0; unseen != NULL && i < table->room; i++) {
-        const held *item = table->slots[i].value;
-        if (item != NULL && item->generation != redis->feeding.generation)
-            unseen[count++] = table->slots[i].key;
-    }
+    for (size_t i = 0; gone != NULL && i < table->room; i++)
+        if (table->slots[i].value != NULL && holds(redis, &table->slots[i]))
+            gone[count++] = table->slots[i].key;
     for (size_t i = 0; i < count; i++)
-        tell_gone(redis, &unseen[i]);
-    free(unseen);
+        tell_gone(redis, &gone[i]);
+    free(gone);
 }
 
 static void end_walk(sc_redis *redis)
 {
     bool polling = redis->feeding.state == SC_FEED_POLLING;
 
-    forget_unseen(redis);
+    forget_where(redis, unseen);
     redis->feeding.syncing = false;
     redis->feeding.resyncs++;
     redis->feeding.resync_at =
@@ -456,6 +488,8 @@ static void add_page_key(sc_redis *redis, const redisReply *name)
 
     if (!sc_redis_schema_id(&redis->schema, key, &id, &mine) || !mine)
         sc_redis_foreign(redis);
+    else if (!sc_redis_owns(redis, key))
+        return; /* on its way to this master, or left behind */
     else if (!add_to_batch(&redis->feeding.page, &id, known_version(redis, &id) == 0))
         doubt(redis, "no memory");
 }
@@ -598,7 +632,7 @@ static void on_client_id(sc_command *command, const redisReply *reply)
 void sc_feed_up(sc_redis *redis)
 {
     if (redis->feeding.state != SC_FEED_DOWN || !sc_redis_is_up(redis, SC_CONN_FEED) ||
-        !sc_redis_is_up(redis, SC_CONN_BULK))
+        !sc_redis_is_up(redis, SC_CONN_BULK) || sc_instant_before(sc_now(), redis->feeding.join_at))
         return;
     enter(redis, SC_FEED_JOINING);
     redis->feeding.pinged = sc_now();
@@ -657,8 +691,20 @@ void sc_feed_tick(sc_redis *redis, sc_instant now)
         walk_or_join_again(redis);
 }
 
+void sc_feed_assigned(sc_redis *redis, bool gained)
+{
+    forget_where(redis, not_owned);
+    if (!gained)
+        return;
+    redis->feeding.resync_at = sc_now();
+    redis->feeding.sync_again = redis->feeding.syncing;
+}
+
 void sc_feed_close(sc_redis *redis)
 {
+    /* Nobody else would ever take back what this master told. */
+    if (redis->is_shard)
+        forget_where(redis, any);
     forget_all(redis);
     free(redis->feeding.page.keys);
     free(redis->feeding.changes.keys);

@@ -4,6 +4,7 @@
  *   lookup.c      get, verify, used
  *   search.c      nearest entries
  *   turn.c        which search is next
+ *   fetch.c       the same in a cluster: their texts
  *   write.c       put, and what waits for a Redis that is away
  *   invalidate.c  removing what a filter matches
  *   index.c       makes and watches the index
@@ -26,6 +27,7 @@
 #include "src/store/redis/redis.h"
 #include "src/store/redis/reply.h"
 #include "src/store/redis/schema.h"
+#include "src/store/redis/shard.h"
 
 typedef struct sc_redis sc_redis;
 
@@ -45,10 +47,11 @@ typedef struct sc_op {
     sc_store_call *call;
     sc_command     command;
     sc_instant     begun;
-    sc_instant     since;            /* its time limit counts from then; a search's from Redis' last answer */
-    bool           unsent;           /* its outcome says nothing about Redis */
-    sc_redis_fault fault;            /* the first in a command of several replies */
-    void (*start)(struct sc_op *op); /* on the I/O thread: sends or finishes */
+    sc_instant     since;  /* its time limit counts from then; a search's from Redis' last answer */
+    bool           unsent; /* its outcome says nothing about Redis */
+    sc_redis_fault fault;  /* the first in a command of several replies */
+    char           why[SC_ERROR_TEXT_BYTES]; /* its words, when the caller needs them */
+    void (*start)(struct sc_op *op);         /* on the I/O thread: sends or finishes */
 } sc_op;
 
 /* Searches that wait for their turn, and those that Redis has. */
@@ -111,6 +114,8 @@ struct sc_redis {
     sc_store_feed    feed;
     sc_tls          *tls;
     pthread_t        thread;
+    bool             is_shard;
+    sc_redis_shard   shard; /* without url; owned is the I/O thread's */
 
     /* Any thread. */
     sc_breaker       breaker;
@@ -123,6 +128,8 @@ struct sc_redis {
     pthread_mutex_t  inbox_lock;
     sc_link          inbox;          /* under inbox_lock */
     sc_instant       close_deadline; /* under inbox_lock */
+    sc_slot_set      assigned;       /* under inbox_lock */
+    bool             assigned_anew;  /* under inbox_lock */
     pthread_mutex_t  info_lock;
     sc_store_info    info; /* under info_lock */
 
@@ -141,7 +148,10 @@ struct sc_redis {
         sc_redis_index seen;
         sc_command     command;
         bool           asking;
-        bool           creating;
+        int            step; /* what was asked */
+        sc_slot_set    usable;  /* a cluster's master: of its slots, those that index names may use */
+        sc_instant     forgive; /* when slots that were refused may be tried again */
+        int            surplus; /* tag of an index that nobody needs; -1: none */
     } index;
 
     struct {
@@ -154,7 +164,7 @@ struct sc_redis {
     struct {
         sc_feed_state state;
         sc_command    command; /* on the feed's own connection */
-        sc_instant    pinged, resync_at;
+        sc_instant    pinged, resync_at, join_at;
         sc_table      held;   /* id to version and generation of what was told */
         sc_table      groups; /* scope and guard to their number of entries */
         sc_table      dirty;  /* ids that changed and are not fetched yet */
@@ -199,6 +209,13 @@ bool sc_redis_is_up(const sc_redis *redis, sc_conn_role role);
 /* Counts a value that another program wrote under our namespace, and says so now and then. */
 void sc_redis_foreign(sc_redis *redis);
 
+/* Is it this server's to read and write? Always, but for a cluster's master. */
+bool sc_redis_owns(const sc_redis *redis, sc_str key);
+bool sc_redis_owns_id(const sc_redis *redis, const sc_digest *id);
+
+/* Something showed that slots are on the move. */
+void sc_redis_moved(sc_redis *redis);
+
 /* Writes HMGET key and the first `fields` names. */
 void sc_redis_hmget(sc_buf *out, sc_str key, size_t fields);
 
@@ -207,6 +224,10 @@ void sc_redis_hmget(sc_buf *out, sc_str key, size_t fields);
 void sc_get_start(sc_op *op);
 void sc_verify_start(sc_op *op);
 void sc_search_start(sc_op *op);
+void sc_search_fetch(sc_op *op, const redisReply *rows);
+/* Gives NULL for what may not be served: expired, another scope, not written by us. */
+sc_entry *sc_search_read_row(sc_redis *redis, const sc_store_search *search,
+                             const sc_redis_row *row, sc_wall now);
 void sc_put_start(sc_op *op);
 void sc_invalidate_start(sc_op *op);
 
@@ -229,6 +250,7 @@ void sc_writes_forget(sc_redis *redis, sc_store_invalidate *call);
 void sc_writes_close(sc_redis *redis);
 
 void        sc_index_ask(sc_redis *redis); /* looks, and creates what is missing */
+void        sc_index_assigned(sc_redis *redis);
 const char *sc_index_state_name(sc_index_state state);
 
 void sc_feed_up(sc_redis *redis);   /* the feed's connection is up */
@@ -241,6 +263,8 @@ void sc_feed_close(sc_redis *redis);
 void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector);
 /* An entry was read, and may from now on be in memory. */
 void sc_feed_lent(sc_redis *redis, const sc_digest *id);
+/* The slots changed. */
+void sc_feed_assigned(sc_redis *redis, bool gained);
 /* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not
  * know. */
 uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard);

@@ -147,6 +147,14 @@ static void add_example(removal *work, sc_entry *entry, float distance)
         call->examples[call->examples_count++] = (sc_candidate){sc_entry_ref(entry), distance};
 }
 
+/* In a cluster a key may leave while we look, to where we have looked already: whoever asked us is
+ * told, and looks once more. */
+static bool has_left(const removal *work, const redisReply *reply)
+{
+    sc_redis_fault fault = sc_redis_fault_of(reply);
+    return work->redis->is_shard && (fault == SC_FAULT_MOVED || fault == SC_FAULT_ASK);
+}
+
 /* False: no memory to list it. */
 static bool match(removal *work, sc_str key, const redisReply *reply)
 {
@@ -157,6 +165,12 @@ static bool match(removal *work, sc_str key, const redisReply *reply)
     float                distance;
     sc_digest            id = id_of(work, key, &mine);
 
+    if (has_left(work, reply)) {
+        /* What lies here although its slot is another's is served by nobody. */
+        if (sc_redis_owns(work->redis, key))
+            sc_redis_moved(work->redis);
+        return true;
+    }
     if (!sc_redis_fields_read(reply, work->fields, &fields, &absent) ||
         (!absent && sc_redis_entry_decode(&fields, &id, &entry) != SC_OK))
         sc_redis_foreign(work->redis);
@@ -178,6 +192,8 @@ static void on_fields(sc_command *command, const redisReply *reply)
 {
     removal *work = work_of(command);
 
+    if (work->redis->is_shard && command->replies % 2 != 0)
+        return; /* ASKING's */
     if (!match(work, key_at(work, &work->page, work->at++), reply))
         work->refused = true;
     if (command->replies != 0)
@@ -186,6 +202,18 @@ static void on_fields(sc_command *command, const redisReply *reply)
         finish(work, SC_NO_MEMORY, "no memory to list the entries");
     else
         next_page(work);
+}
+
+/* Lets the next command work on a key of a slot that is on its way to this master. */
+static void also_arriving(const removal *work, sc_buf *out)
+{
+    if (work->redis->is_shard)
+        sc_resp_words(out, (const char *const[]){"ASKING", NULL});
+}
+
+static size_t commands_per_key(const removal *work)
+{
+    return work->redis->is_shard ? 2 : 1;
 }
 
 static void fetch_page(removal *work)
@@ -197,9 +225,11 @@ static void fetch_page(removal *work)
     work->fields = examples_full ? SC_REDIS_ENTRY_FIELDS - 1 : SC_REDIS_ENTRY_FIELDS;
     if (work->vector != NULL)
         work->fields = SC_REDIS_ALL_FIELDS;
-    for (size_t i = 0; i < work->page.used; i++)
+    for (size_t i = 0; i < work->page.used; i++) {
+        also_arriving(work, out);
         sc_redis_hmget(out, key_at(work, &work->page, i), work->fields);
-    ask(work, work->page.used, on_fields);
+    }
+    ask(work, work->page.used * commands_per_key(work), on_fields);
 }
 
 /* --- removing -------------------------------------------------------------------------- */
@@ -211,6 +241,8 @@ static void on_unlinked(sc_command *command, const redisReply *reply)
     if (command->replies != 0) {
         if (reply->type == REDIS_REPLY_INTEGER && reply->integer > 0)
             work->call->removed += (uint64_t)reply->integer;
+        else if (has_left(work, reply))
+            sc_redis_moved(work->redis);
         else if (reply->type == REDIS_REPLY_ERROR)
             work->refused = true;
     } else if (work->refused) {
@@ -222,10 +254,10 @@ static void on_unlinked(sc_command *command, const redisReply *reply)
 
 static void write_unlink(removal *work, size_t from, size_t to, sc_buf *out)
 {
-    sc_resp_command(out, 1 + (to - from));
-    sc_resp_text(out, "UNLINK");
-    for (size_t i = from; i < to; i++)
-        sc_resp_str(out, key_at(work, &work->matched, i));
+    for (size_t i = from; i < to; i++) {
+        also_arriving(work, out);
+        sc_resp_key_command(out, "UNLINK", key_at(work, &work->matched, i));
+    }
     sc_resp_command(out, 2 + (to - from));
     sc_resp_text(out, "ZREM");
     sc_resp_text(out, work->redis->schema.used);
@@ -258,7 +290,7 @@ static void next_removal(removal *work)
     work->at = to;
     tell_removing(work, from, to);
     write_unlink(work, from, to, sc_redis_scratch(work->redis));
-    ask(work, 2, on_unlinked);
+    ask(work, (to - from) * commands_per_key(work) + 1, on_unlinked);
 }
 
 /* Refused, by a user without the right to: then it takes longer. */

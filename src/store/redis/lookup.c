@@ -35,8 +35,9 @@ static sc_status read_found(sc_redis *redis, const redisReply *reply, const sc_d
 
 static void finish_with_error(sc_op *op, const redisReply *reply)
 {
-    char text[160];
+    char text[SC_ERROR_TEXT_BYTES];
 
+    op->fault = sc_redis_fault_of(reply);
     sc_redis_fault_text(reply, text, sizeof text);
     sc_op_finish(op, sc_redis_fault_status(sc_redis_fault_of(reply)), text);
 }
@@ -49,6 +50,10 @@ static void on_get(sc_command *command, const redisReply *reply)
 
     if (fault == SC_FAULT_FOREIGN) {
         sc_redis_foreign(op->redis);
+        sc_op_finish(op, SC_OK, NULL);
+    } else if (fault == SC_FAULT_ASK) {
+        /* Following it would save a question now and then, while a slot moves. */
+        sc_redis_moved(op->redis);
         sc_op_finish(op, SC_OK, NULL);
     } else if (fault != SC_FAULT_NONE) {
         finish_with_error(op, reply);
@@ -83,7 +88,7 @@ static void on_verify(sc_command *command, const redisReply *reply)
     uint64_t         version;
     sc_wall          expires;
 
-    if (fault != SC_FAULT_NONE && fault != SC_FAULT_FOREIGN) {
+    if (fault != SC_FAULT_NONE && fault != SC_FAULT_FOREIGN && fault != SC_FAULT_ASK) {
         finish_with_error(op, reply);
         return;
     }
@@ -161,13 +166,14 @@ static void tell(sc_redis *redis, const sc_table_slot *uses, size_t count)
         sc_hex_encode(uses[i].key.bytes, SC_DIGEST_BYTES, text);
         sc_resp_str(out, (sc_str){text, SC_DIGEST_HEX_BYTES});
     }
-    sc_resp_command(out, 1 + count);
-    sc_resp_text(out, "TOUCH");
-    for (size_t i = 0; i < count; i++)
-        sc_resp_str(out, (sc_str){text, sc_redis_schema_key(&redis->schema, &uses[i].key, text)});
+    /* One key per command, here and elsewhere: a cluster takes no others. */
+    for (size_t i = 0; i < count; i++) {
+        size_t len = sc_redis_schema_key(&redis->schema, &uses[i].key, text);
+        sc_resp_key_command(out, "TOUCH", (sc_str){text, len});
+    }
     telling->command =
         (sc_command){.deadline = sc_instant_after_ms(sc_now(), redis->options.timeout_ms),
-                     .replies = 2,
+                     .replies = 1 + count,
                      .reply = on_told,
                      .failed = on_told_failed};
     if (sc_redis_send(redis, SC_CONN_DATA, &telling->command) != SC_OK)

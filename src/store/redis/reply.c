@@ -28,6 +28,8 @@ static const struct {
     {"ERR unknown command", SC_FAULT_UNKNOWN_COMMAND},
     {"unknown command", SC_FAULT_UNKNOWN_COMMAND},
     {"WRONGTYPE", SC_FAULT_FOREIGN},
+    {"MOVED ", SC_FAULT_MOVED},
+    {"ASK ", SC_FAULT_ASK},
 };
 
 static bool starts_with(sc_str text, const char *start)
@@ -64,6 +66,8 @@ sc_status sc_redis_fault_status(sc_redis_fault fault)
     case SC_FAULT_AWAY:
     case SC_FAULT_DENIED:
     case SC_FAULT_NO_INDEX:
+    case SC_FAULT_MOVED:
+    case SC_FAULT_ASK:
     case SC_FAULT_OTHER:
         break;
     }

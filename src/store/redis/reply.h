@@ -16,6 +16,8 @@ typedef enum {
     SC_FAULT_NO_INDEX,        /* to be made anew */
     SC_FAULT_UNKNOWN_COMMAND, /* a server without the module or the feature */
     SC_FAULT_FOREIGN,         /* WRONGTYPE: another program's value under our key */
+    SC_FAULT_MOVED,           /* the key's slot is another master's */
+    SC_FAULT_ASK,             /* the slot is on its way, and the key is not here any more */
     SC_FAULT_OTHER,
 } sc_redis_fault;
 

@@ -45,6 +45,13 @@ void sc_resp_int(sc_buf *out, int64_t word)
     sc_resp_str(out, (sc_str){text, (size_t)len});
 }
 
+void sc_resp_key_command(sc_buf *out, const char *verb, sc_str key)
+{
+    sc_resp_command(out, 2);
+    sc_resp_text(out, verb);
+    sc_resp_str(out, key);
+}
+
 void sc_resp_words(sc_buf *out, const char *const *words)
 {
     size_t count = 0;

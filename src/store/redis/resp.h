@@ -20,6 +20,9 @@ void sc_resp_int(sc_buf *out, int64_t word);
 /* A whole command of words without NUL, ended by a NULL. */
 void sc_resp_words(sc_buf *out, const char *const *words);
 
+/* The whole command of a verb and a key. */
+void sc_resp_key_command(sc_buf *out, const char *verb, sc_str key);
+
 /* A hiredis parser that keeps its buffer and refuses arrays of more than elements_max: the header
  * of an array is all it takes to make hiredis allocate it. NULL without memory. */
 enum { SC_RESP_ELEMENTS_MAX = 1 << 20 };

@@ -75,6 +75,7 @@ sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema 
                              .ef_construction = options->ef_construction,
                              .half = options->vector_type == SC_REDIS_FLOAT16,
                              .stale_ms = options->stale_seconds * 1000,
+                             .tag = -1,
                              .flat = options->algorithm == SC_REDIS_FLAT};
     model_hash(options, model);
     out->prefix_len = (size_t)snprintf(out->prefix, sizeof out->prefix, "%s:v1:%s:", space, model);
@@ -85,6 +86,44 @@ sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema 
     snprintf(out->used, sizeof out->used, "%s:used:%s", space, model);
     snprintf(out->sweeper, sizeof out->sweeper, "%s:sweeper:%s", space, model);
     return SC_OK;
+}
+
+/* Where a name's tag begins, or would begin: no other part of a name holds a brace. */
+static size_t untagged(const char *name)
+{
+    const char *tag = strstr(name, ":{");
+    return tag == NULL ? strlen(name) : (size_t)(tag - name);
+}
+
+static void retag(char name[SC_REDIS_NAME_BYTES], int tag)
+{
+    size_t len = untagged(name);
+    snprintf(name + len, SC_REDIS_NAME_BYTES - len, ":{%d}", tag);
+}
+
+void sc_redis_schema_retag(sc_redis_schema *schema, int tag)
+{
+    schema->tag = tag;
+    retag(schema->index, tag);
+    retag(schema->used, tag);
+    retag(schema->sweeper, tag);
+}
+
+int sc_redis_schema_tag_of(const sc_redis_schema *schema, sc_str index)
+{
+    size_t base = untagged(schema->index);
+    int    tag = 0;
+
+    if (index.len < base + 4 || index.len > base + 9 ||
+        memcmp(index.ptr, schema->index, base) != 0 || memcmp(index.ptr + base, ":{", 2) != 0 ||
+        index.ptr[index.len - 1] != '}')
+        return -1;
+    for (size_t i = base + 2; i + 1 < index.len; i++) {
+        if (index.ptr[i] < '0' || index.ptr[i] > '9')
+            return -1;
+        tag = tag * 10 + (index.ptr[i] - '0');
+    }
+    return tag;
 }
 
 size_t sc_redis_schema_key(const sc_redis_schema *schema, const sc_digest *id,

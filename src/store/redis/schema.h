@@ -20,9 +20,10 @@ typedef struct {
     size_t   prefix_len;
     char     everyone[SC_REDIS_NAME_BYTES]; /* <namespace>:v1:* , entries of other models too */
     char     mine[SC_REDIS_NAME_BYTES];     /* <prefix>* */
-    char     index[SC_REDIS_NAME_BYTES];    /* <namespace>:idx:<schema hash> */
+    char     index[SC_REDIS_NAME_BYTES];    /* <namespace>:idx:<schema hash>[:{tag}] */
     char     used[SC_REDIS_NAME_BYTES];     /* ZSET: id to the last time it was served */
     char     sweeper[SC_REDIS_NAME_BYTES];  /* lock of the one server that prunes */
+    int      tag; /* in a cluster, what keeps these three on one master; else -1 */
     uint32_t dim, m, ef_construction;
     bool     half, flat;
     int64_t  stale_ms; /* an entry stays so long after it expired; no part of the index's identity */
@@ -31,6 +32,12 @@ typedef struct {
 /* Errors: SC_INVALID for a bad namespace, dimension or model. */
 SC_MUST_CHECK sc_status sc_redis_schema_make(const sc_redis_options *options, sc_redis_schema *out,
                                              sc_error *error);
+
+/* Renames index, ZSET and lock for one of a cluster's masters: a key lies where its tag says. */
+void sc_redis_schema_retag(sc_redis_schema *schema, int tag);
+
+/* The tag in the name of an index that differs from ours by nothing else; -1: it is another. */
+int sc_redis_schema_tag_of(const sc_redis_schema *schema, sc_str index);
 
 /* The key of an entry of ours; gives its length, without the NUL. */
 size_t sc_redis_schema_key(const sc_redis_schema *schema, const sc_digest *id,

@@ -24,7 +24,8 @@ static size_t rows_most(const sc_store_search *search)
  * one of them, and the second round trip that it costs would be the rule. */
 static size_t rows_first(const sc_redis *redis, const sc_store_search *search)
 {
-    bool all = sc_store_wanted(search) == search->k || redis->schema.stale_ms > 0;
+    bool all = sc_store_wanted(search) == search->k || redis->schema.stale_ms > 0 ||
+               redis->is_shard; /* whose rows are names only */
     return all ? rows_most(search) : search->wanted;
 }
 
@@ -70,17 +71,18 @@ static void put_vector(const sc_redis *redis, const sc_store_search *search, sc_
 static void write_search(const sc_redis *redis, const sc_store_search *search, size_t rows,
                          int64_t wait_ms, sc_buf *out)
 {
-    char query[QUERY_BYTES];
+    char   query[QUERY_BYTES];
+    size_t fields = redis->is_shard ? 0 : SC_REDIS_ENTRY_FIELDS; /* see fetch.c */
 
     write_query(redis, search, rows, query, sizeof query);
-    sc_resp_command(out, 3 + 2 + 1 + SC_REDIS_ENTRY_FIELDS + 4 + 3 + 2 + 2);
+    sc_resp_command(out, 3 + 2 + 1 + fields + 4 + 3 + 2 + 2);
     sc_resp_text(out, "FT.SEARCH");
     sc_resp_text(out, redis->schema.index);
     sc_resp_text(out, query);
     sc_resp_text(out, "RETURN");
-    sc_resp_int(out, 1 + SC_REDIS_ENTRY_FIELDS);
+    sc_resp_int(out, 1 + (int64_t)fields);
     sc_resp_text(out, "d");
-    for (size_t i = 0; i < SC_REDIS_ENTRY_FIELDS; i++)
+    for (size_t i = 0; i < fields; i++)
         sc_resp_text(out, sc_redis_field_names[i]);
     sc_resp_text(out, "PARAMS");
     sc_resp_text(out, "2");
@@ -95,9 +97,8 @@ static void write_search(const sc_redis *redis, const sc_store_search *search, s
     sc_resp_text(out, "2");
 }
 
-/* Gives NULL for what may not be served: expired, another scope, not written by us. */
-static sc_entry *read_row(sc_redis *redis, const sc_store_search *search, const sc_redis_row *row,
-                          sc_wall now)
+sc_entry *sc_search_read_row(sc_redis *redis, const sc_store_search *search,
+                             const sc_redis_row *row, sc_wall now)
 {
     sc_entry *entry = NULL;
     sc_digest id;
@@ -142,7 +143,7 @@ static void read_rows(sc_redis *redis, sc_store_search *search, const redisReply
         bool full = search->found_count == wanted;
         if (full && row.distance >= search->found[wanted - 1].distance)
             continue; /* spares that were not needed */
-        sc_entry *entry = read_row(redis, search, &row, now);
+        sc_entry *entry = sc_search_read_row(redis, search, &row, now);
         if (entry != NULL)
             keep_nearest(search, entry, row.distance);
     }
@@ -186,7 +187,7 @@ static void end_with_fault(sc_op *op, const redisReply *reply, sc_redis_fault fa
     char text[160];
 
     op->fault = fault;
-    if (fault == SC_FAULT_NO_INDEX)
+    if (fault == SC_FAULT_NO_INDEX || fault == SC_FAULT_MOVED || fault == SC_FAULT_ASK)
         sc_index_ask(op->redis);
     sc_redis_fault_text(reply, text, sizeof text);
     sc_turn_end(op, sc_redis_fault_status(fault), text);
@@ -200,20 +201,24 @@ static void lend(sc_op *op)
     sc_turn_end(op, SC_OK, NULL);
 }
 
-/* Takes what may be served into the call. False: the op has ended already, with an error. */
+/* Takes what may be served into the call. False: the op has ended already, with an error, or its
+ * entries are fetched. */
 static bool take_rows(sc_op *op, const redisReply *reply)
 {
     sc_redis_fault fault = sc_redis_fault_of(reply);
     bool           late = fault == SC_FAULT_NONE && ran_out_of_time(op, reply);
+    bool           names_only = op->redis->is_shard;
 
     sc_turn_answered(op);
     if (fault != SC_FAULT_NONE)
         end_with_fault(op, reply, fault);
     else if (late)
         sc_turn_end(op, SC_TIMEOUT, "the search ran out of time");
+    else if (names_only)
+        sc_search_fetch(op, reply);
     else
         read_rows(op->redis, SC_CONTAINER(op->call, sc_store_search, call), reply);
-    return fault == SC_FAULT_NONE && !late;
+    return fault == SC_FAULT_NONE && !late && !names_only;
 }
 
 static void on_all_rows(sc_command *command, const redisReply *reply)

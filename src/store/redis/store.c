@@ -5,7 +5,6 @@
  * per connection: Redis answers from one thread as well, and what ours does per reply is
  * microseconds. */
 #include <assert.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -51,7 +50,7 @@ static void tell_breaker(sc_redis *redis, const sc_op *op, sc_status status)
     bool own_limit = sc_elapsed_us(op->since, now) >= (int64_t)redis->options.timeout_ms * 1000;
 
     if (status == SC_OK || status == SC_BUSY || status == SC_CORRUPT ||
-        op->fault == SC_FAULT_NO_INDEX)
+        op->fault == SC_FAULT_NO_INDEX || op->fault == SC_FAULT_MOVED || op->fault == SC_FAULT_ASK)
         sc_breaker_success(&redis->breaker);
     else if (status == SC_UNAVAILABLE || (status == SC_TIMEOUT && own_limit))
         sc_breaker_failure(&redis->breaker, now);
@@ -131,6 +130,65 @@ void sc_redis_foreign(sc_redis *redis)
     if (sc_log_allow(&limit, FOREIGN_LOG_MS, sc_now(), &left_out))
         sc_log(SC_LOG_WARN, "redis.foreign_value", sc_kv_text("index", redis->schema.index),
                sc_kv_int("seen", redis->foreign_values));
+}
+
+/* --- a cluster's master ---------------------------------------------------------------- */
+
+bool sc_redis_owns(const sc_redis *redis, sc_str key)
+{
+    return !redis->is_shard || sc_slot_in(&redis->shard.owned, sc_slot_of(key));
+}
+
+bool sc_redis_owns_id(const sc_redis *redis, const sc_digest *id)
+{
+    char key[SC_REDIS_KEY_BYTES];
+    return sc_redis_owns(redis, (sc_str){key, sc_redis_schema_key(&redis->schema, id, key)});
+}
+
+void sc_redis_moved(sc_redis *redis)
+{
+    static sc_log_limit limit;
+    int64_t             left_out;
+
+    if (redis->is_shard)
+        redis->shard.moved(redis->shard.context);
+    else if (sc_log_allow(&limit, FOREIGN_LOG_MS, sc_now(), &left_out))
+        sc_log(SC_LOG_ERROR, "redis.is_cluster", sc_kv_text("host", redis->url.host),
+               sc_kv_text("advice", "set REDIS_CLUSTER"));
+}
+
+static bool has_more(const sc_slot_set *of, const sc_slot_set *than)
+{
+    for (size_t i = 0; i < sizeof of->bits; i++)
+        if ((of->bits[i] & ~than->bits[i]) != 0)
+            return true;
+    return false;
+}
+
+static void take_assigned(sc_redis *redis)
+{
+    pthread_mutex_lock(&redis->inbox_lock);
+    bool        anew = redis->assigned_anew;
+    sc_slot_set owned = redis->assigned;
+    redis->assigned_anew = false;
+    pthread_mutex_unlock(&redis->inbox_lock);
+    if (!anew || redis->winding_down)
+        return;
+    bool gained = has_more(&owned, &redis->shard.owned);
+    redis->shard.owned = owned;
+    sc_index_assigned(redis);
+    sc_feed_assigned(redis, gained);
+}
+
+void sc_redis_shard_assign(sc_store *store, const sc_slot_set *owned)
+{
+    sc_redis *redis = SC_CONTAINER(store, sc_redis, base);
+
+    pthread_mutex_lock(&redis->inbox_lock);
+    redis->assigned = *owned;
+    redis->assigned_anew = true;
+    uv_async_send(&redis->wake);
+    pthread_mutex_unlock(&redis->inbox_lock);
 }
 
 /* --- doors: any thread ----------------------------------------------------------------- */
@@ -260,6 +318,7 @@ static void store_look(sc_store *store, sc_store_info *out)
     out->calls = atomic_load(&redis->calls);
     out->failures = atomic_load(&redis->failures);
     out->connected = atomic_load(&redis->reachable);
+    out->masters_connected = out->connected;
     out->breaker_state = (int)sc_breaker_look(&redis->breaker, &out->breaker_opened);
 }
 
@@ -269,6 +328,7 @@ static void publish(sc_redis *redis)
 {
     sc_store_info now = {0};
 
+    now.masters = 1;
     now.feed_live = redis->feeding.state == SC_FEED_LIVE;
     now.index_state = sc_index_state_name(redis->index.state);
     memcpy(now.index_name, redis->schema.index, sizeof now.index_name);
@@ -414,6 +474,7 @@ static void on_wake(uv_async_t *wake)
     sc_link   *link;
     sc_instant deadline;
 
+    take_assigned(redis);
     take_inbox(redis, &ops, &deadline);
     bool closing = atomic_load(&redis->closing);
     while ((link = sc_list_pop_front(&ops)) != NULL) {
@@ -460,18 +521,6 @@ static void *run(void *argument)
     sc_thread_prompt();
     uv_run(&redis->loop, UV_RUN_DEFAULT);
     return NULL;
-}
-
-/* Signals belong to the main thread. SIGPIPE above all: OpenSSL writes without MSG_NOSIGNAL. */
-static int start_thread(sc_redis *redis)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&redis->thread, NULL, run, redis);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
 }
 
 /* --- open and close -------------------------------------------------------------------- */
@@ -530,7 +579,7 @@ static sc_status check_number(sc_error *error, const char *name, uint64_t value,
                    (unsigned long long)value, (unsigned long long)least, (unsigned long long)most);
 }
 
-static sc_status check_options(const sc_redis_options *options, sc_error *error)
+sc_status sc_redis_options_check(const sc_redis_options *options, sc_error *error)
 {
     sc_status status = check_number(error, "REDIS_TIMEOUT_MS", options->timeout_ms, 1, 60000);
     if (status == SC_OK)
@@ -543,12 +592,11 @@ static sc_status check_options(const sc_redis_options *options, sc_error *error)
         status = check_number(error, "EF_RUNTIME", options->ef_runtime, 1, 4096);
     if (status == SC_OK)
         status = check_number(error, "STORE_CALLS_MAX", options->calls_max, 16, 1048576);
-    if (status == SC_OK && options->url == NULL)
-        status = sc_fail(error, SC_INVALID, "REDIS_URL: is absent");
     return status;
 }
 
-static void init_fields(sc_redis *redis, const sc_redis_options *options, const sc_store_feed *feed)
+static void init_fields(sc_redis *redis, const sc_redis_options *options,
+                        const sc_redis_shard *shard, const sc_store_feed *feed)
 {
     uint64_t me[2] = {sc_random_u64(), sc_random_u64()};
 
@@ -556,6 +604,13 @@ static void init_fields(sc_redis *redis, const sc_redis_options *options, const 
     redis->options = *options;
     redis->options.url = redis->options.ca_file = redis->options.cache_namespace = NULL;
     redis->options.embedding_model = NULL;
+    redis->is_shard = shard != NULL;
+    redis->index.surplus = -1;
+    if (shard != NULL) {
+        redis->shard = *shard;
+        redis->shard.url = NULL;
+        redis->index.usable = shard->owned;
+    }
     if (feed != NULL)
         redis->feed = *feed;
     sc_breaker_init(&redis->breaker, BREAKER_FAILURES_MAX, BREAKER_OPEN_MS);
@@ -584,7 +639,7 @@ static sc_status open_loop(sc_redis *redis, sc_error *error)
     for (size_t i = 0; i < conns && status == SC_OK; i++)
         status = open_conn(redis, (sc_conn_role)i);
     publish(redis);
-    if (status == SC_OK && start_thread(redis) != 0)
+    if (status == SC_OK && sc_thread_start(&redis->thread, run, redis) != 0)
         status = SC_UNAVAILABLE;
     if (status == SC_OK)
         return SC_OK;
@@ -594,20 +649,34 @@ static sc_status open_loop(sc_redis *redis, sc_error *error)
     return sc_fail(error, status, "no thread or memory for Redis connections");
 }
 
-sc_status sc_redis_open(const sc_redis_options *options, const sc_store_feed *feed, sc_store **out,
-                        sc_error *error)
+static sc_status read_url(sc_redis *redis, const sc_redis_options *options,
+                          const sc_redis_shard *shard, sc_error *error)
+{
+    if (shard != NULL) {
+        redis->url = *shard->url;
+        return SC_OK;
+    }
+    if (options->url == NULL)
+        return sc_fail(error, SC_INVALID, "REDIS_URL: is absent");
+    return sc_redis_url_parse(sc_str_of(options->url), &redis->url, error);
+}
+
+sc_status sc_redis_open_shard(const sc_redis_options *options, const sc_redis_shard *shard,
+                              const sc_store_feed *feed, sc_store **out, sc_error *error)
 {
     sc_redis *redis = calloc(1, sizeof *redis);
 
     *out = NULL;
     if (redis == NULL)
         return sc_fail(error, SC_NO_MEMORY, "no memory for a store");
-    init_fields(redis, options, feed);
-    sc_status status = check_options(options, error);
+    init_fields(redis, options, shard, feed);
+    sc_status status = sc_redis_options_check(options, error);
     if (status == SC_OK)
-        status = sc_redis_url_parse(sc_str_of(options->url), &redis->url, error);
+        status = read_url(redis, options, shard, error);
     if (status == SC_OK)
         status = sc_redis_schema_make(options, &redis->schema, error);
+    if (status == SC_OK && shard != NULL)
+        sc_redis_schema_retag(&redis->schema, sc_slot_tag(&shard->owned));
     if (status == SC_OK && redis->url.tls)
         status = sc_tls_open(options->ca_file, &redis->tls, error);
     if (status == SC_OK)
@@ -617,4 +686,10 @@ sc_status sc_redis_open(const sc_redis_options *options, const sc_store_feed *fe
     else
         free_redis(redis);
     return status;
+}
+
+sc_status sc_redis_open(const sc_redis_options *options, const sc_store_feed *feed, sc_store **out,
+                        sc_error *error)
+{
+    return sc_redis_open_shard(options, NULL, feed, out, error);
 }

@@ -85,10 +85,10 @@ static void on_oldest(sc_command *command, const redisReply *reply)
         end(redis);
         return;
     }
-    sc_resp_command(out, 1 + count);
-    sc_resp_text(out, "UNLINK");
-    for (size_t i = 0; i < count; i++)
-        sc_resp_str(out, (sc_str){text, sc_redis_schema_key(&redis->schema, &ids[i], text)});
+    for (size_t i = 0; i < count; i++) {
+        size_t len = sc_redis_schema_key(&redis->schema, &ids[i], text);
+        sc_resp_key_command(out, "UNLINK", (sc_str){text, len});
+    }
     sc_resp_command(out, 2 + count);
     sc_resp_text(out, "ZREM");
     sc_resp_text(out, redis->schema.used);
@@ -96,7 +96,7 @@ static void on_oldest(sc_command *command, const redisReply *reply)
         sc_hex_encode(ids[i].bytes, SC_DIGEST_BYTES, text);
         sc_resp_text(out, text);
     }
-    ask(redis, 2, on_removed);
+    ask(redis, count + 1, on_removed);
 }
 
 static void next_batch(sc_redis *redis)
@@ -151,9 +151,16 @@ static void stand_for_election(sc_redis *redis)
     ask(redis, 2, on_election);
 }
 
+/* Keys spread evenly over a cluster's slots. */
+static int64_t entries_max(const sc_redis *redis)
+{
+    double share = !redis->is_shard ? 1 : (double)sc_slot_count(&redis->shard.owned) / SC_SLOTS;
+    return (int64_t)((double)redis->options.entries_max * share);
+}
+
 void sc_sweep_tick(sc_redis *redis, sc_instant now)
 {
-    int64_t excess = (int64_t)redis->index.seen.documents - (int64_t)redis->options.entries_max;
+    int64_t excess = (int64_t)redis->index.seen.documents - entries_max(redis);
 
     if (redis->options.entries_max == 0 || redis->index.state != SC_INDEX_READY || excess <= 0 ||
         redis->sweep.busy || sc_instant_before(now, redis->sweep.next))

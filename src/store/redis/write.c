@@ -102,8 +102,8 @@ static size_t write_entry(const sc_redis *redis, const sc_entry *entry, const fl
     return replies + 1;
 }
 
-/* The last reply but one is EXEC's; ZADD's says nothing about the entry. */
-static void note_fault(sc_redis_fault *worst, const sc_command *command, const redisReply *reply)
+/* The last reply but one is EXEC's; ZADD's says nothing about the entry. True: this is the fault. */
+static bool note_fault(sc_redis_fault *worst, const sc_command *command, const redisReply *reply)
 {
     sc_redis_fault fault = SC_FAULT_NONE;
 
@@ -111,14 +111,18 @@ static void note_fault(sc_redis_fault *worst, const sc_command *command, const r
         fault = sc_redis_exec_fault(reply);
     else if (command->replies > 1)
         fault = sc_redis_fault_of(reply);
-    if (*worst == SC_FAULT_NONE)
-        *worst = fault;
+    if (*worst != SC_FAULT_NONE)
+        return false;
+    *worst = fault;
+    return fault != SC_FAULT_NONE;
 }
 
 /* --- a put ----------------------------------------------------------------------------- */
 
 static bool worth_keeping(sc_status status, sc_redis_fault fault)
 {
+    if (fault == SC_FAULT_MOVED)
+        return false; /* another's to write and to keep */
     return status == SC_UNAVAILABLE || status == SC_TIMEOUT || fault == SC_FAULT_AWAY;
 }
 
@@ -136,7 +140,8 @@ static void on_put(sc_command *command, const redisReply *reply)
 {
     sc_op *op = SC_CONTAINER(command, sc_op, command);
 
-    note_fault(&op->fault, command, reply);
+    if (note_fault(&op->fault, command, reply))
+        sc_redis_fault_text(reply, op->why, sizeof op->why);
     if (command->replies != 0)
         return;
     sc_store_put *put = SC_CONTAINER(op->call, sc_store_put, call);
@@ -144,7 +149,8 @@ static void on_put(sc_command *command, const redisReply *reply)
         sc_redis_foreign(op->redis);
     else if (op->fault == SC_FAULT_NONE)
         sc_feed_stored(op->redis, put->entry, put->vector != NULL);
-    end_put(op, sc_redis_fault_status(op->fault), "Redis did not take the entry");
+    bool moved = op->fault == SC_FAULT_MOVED;
+    end_put(op, sc_redis_fault_status(op->fault), moved ? op->why : "Redis did not take the entry");
 }
 
 static void on_put_failed(sc_command *command, sc_status status, const char *why)
@@ -178,17 +184,30 @@ void sc_put_start(sc_op *op)
 
 /* --- what waited ----------------------------------------------------------------------- */
 
+/* What waits for the end of its slot's move shall not stand in front of others. */
 static void land(kept *item, bool again)
 {
     sc_redis *redis = item->redis;
 
     redis->writes.flying--;
     if (again)
-        queue(item, true);
+        queue(item, item->fault != SC_FAULT_ASK);
     else
         drop(item);
     if (!again)
         sc_writes_drain(redis);
+}
+
+static void send_away(const kept *item)
+{
+    const sc_redis *redis = item->redis;
+    if (redis->is_shard)
+        redis->shard.stray(redis->shard.context, item->entry, item->vector);
+}
+
+static bool is_passing(sc_redis_fault fault)
+{
+    return fault == SC_FAULT_AWAY || fault == SC_FAULT_ASK;
 }
 
 static void on_late(sc_command *command, const redisReply *reply)
@@ -200,15 +219,19 @@ static void on_late(sc_command *command, const redisReply *reply)
         return;
     if (item->fault == SC_FAULT_NONE)
         sc_feed_stored(item->redis, item->entry, item->vector != NULL);
-    else if (item->fault != SC_FAULT_AWAY)
+    else if (item->fault == SC_FAULT_MOVED)
+        send_away(item);
+    else if (!is_passing(item->fault))
         item->redis->writes.dropped++;
-    land(item, item->fault == SC_FAULT_AWAY);
+    land(item, is_passing(item->fault));
 }
 
 static void on_late_failed(sc_command *command, sc_status status, const char *why)
 {
+    kept *item = SC_CONTAINER(command, kept, command);
     (void)why;
-    land(SC_CONTAINER(command, kept, command), status != SC_CANCELLED);
+    /* A master that leaves its cluster leaves them to its successor. */
+    land(item, status != SC_CANCELLED || item->redis->is_shard);
 }
 
 static bool write_late(kept *item)
@@ -268,12 +291,13 @@ void sc_writes_forget(sc_redis *redis, sc_store_invalidate *call)
 
 void sc_writes_close(sc_redis *redis)
 {
-    redis->writes.dropped += redis->writes.entries;
-    if (redis->writes.entries != 0)
+    redis->writes.dropped += redis->is_shard ? 0 : redis->writes.entries;
+    if (redis->writes.entries != 0 && !redis->is_shard)
         sc_log(SC_LOG_WARN, "redis.writes_lost", sc_kv_int("entries", redis->writes.entries));
     while (!sc_list_empty(&redis->writes.waiting)) {
         kept *item = SC_CONTAINER(redis->writes.waiting.next, kept, link);
         unqueue(item);
+        send_away(item);
         drop(item);
     }
 }

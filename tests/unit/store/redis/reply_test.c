@@ -35,6 +35,8 @@ static void errors_are_told_apart(void **state)
     assert_int_equal(fault_of("!ERR unknown command 'FT.INFO', with args"),
                      SC_FAULT_UNKNOWN_COMMAND);
     assert_int_equal(fault_of("!WRONGTYPE Operation against a key"), SC_FAULT_FOREIGN);
+    assert_int_equal(fault_of("!MOVED 3999 127.0.0.1:6381"), SC_FAULT_MOVED);
+    assert_int_equal(fault_of("!ASK 3999 127.0.0.1:6381"), SC_FAULT_ASK);
     assert_int_equal(fault_of("!ERR something new"), SC_FAULT_OTHER);
     assert_int_equal(fault_of("!"), SC_FAULT_OTHER);
 }

@@ -171,6 +171,43 @@ static void odd_replies_to_ft_info_are_corrupt(void **state)
     freeReplyObject(info);
 }
 
+static int tag_of(const sc_redis_schema *schema, const char *index)
+{
+    return sc_redis_schema_tag_of(schema, sc_str_of(index));
+}
+
+/* An index of other settings, or a name that only looks like ours, must not be taken for this one. */
+static void a_tag_is_part_of_the_name_and_of_nothing_else(void **state)
+{
+    sc_redis_schema plain = make(usual), tagged = make(usual);
+    char            name[2 * SC_REDIS_NAME_BYTES];
+    (void)state;
+
+    assert_int_equal(plain.tag, -1);
+    sc_redis_schema_retag(&tagged, 12345);
+    assert_string_equal(tagged.prefix, plain.prefix);
+    snprintf(name, sizeof name, "%s:{12345}", plain.index);
+    assert_string_equal(tagged.index, name);
+    assert_int_equal(tag_of(&plain, name), 12345);
+    sc_redis_schema_retag(&tagged, 7);
+    assert_int_equal(tag_of(&tagged, name), 12345);
+    assert_int_equal(tag_of(&tagged, tagged.index), 7);
+    snprintf(name, sizeof name, "%s:{7}", plain.used);
+    assert_string_equal(tagged.used, name);
+    snprintf(name, sizeof name, "%s:{7}", plain.sweeper);
+    assert_string_equal(tagged.sweeper, name);
+    static const char *const bad[] = {"", ":{}", ":{x}", ":{-1}", ":{7", ":{7}x", ":7}", ":{7}}",
+                                      ":{1234567}", "0:{7}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(name, sizeof name, "%s%s", plain.index, bad[i]);
+        if (tag_of(&plain, name) != -1)
+            fail_msg("%s was read", name);
+    }
+    snprintf(name, sizeof name, "other%s:{7}", plain.index + 5);
+    assert_int_equal(tag_of(&plain, name), -1);
+    assert_int_equal(tag_of(&plain, ""), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(bad_namespaces_and_dimensions_are_refused),
         cmocka_unit_test(keys_carry_the_id),
         cmocka_unit_test(tags_are_hex_of_a_fixed_length),
+        cmocka_unit_test(a_tag_is_part_of_the_name_and_of_nothing_else),
         cmocka_unit_test(an_index_is_compared_field_by_field),
         cmocka_unit_test(odd_replies_to_ft_info_are_corrupt),
     };
