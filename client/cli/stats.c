@@ -57,6 +57,8 @@ static void put_redis(sc_buf *out, const Semcache__V1__RedisStats *r)
                   " index failures\n",
                   r->connected ? "connected" : "away", r->feed_live ? "live" : "down",
                   r->index_name, r->index_state, r->documents, r->percent_indexed, r->index_failures);
+    if (r->masters > 1)
+        sc_buf_printf(out, "  masters %u, %u connected\n", r->masters, r->masters_connected);
     sc_buf_printf(out,
                   "  calls %" PRIu64 "   failures %" PRIu64 "   reconnects %" PRIu64
                   "   feed messages %" PRIu64 "   resyncs %" PRIu64 "   waiting %" PRIu64

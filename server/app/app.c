@@ -11,6 +11,7 @@
 #include "server/rpc/rpc.h"
 #include "src/embed/openai.h"
 #include "src/llm/chat.h"
+#include "src/store/cluster/cluster.h"
 
 struct sc_app {
     sc_settings *settings; /* borrowed */
@@ -86,7 +87,8 @@ static sc_status open_store(sc_app *app, sc_error *error)
     if (status == SC_OK) {
         options->dim = provider->dim;
         options->embedding_model = model.data;
-        status = sc_redis_open(options, &feed, &app->store, error);
+        status = options->cluster ? sc_cluster_open(options, &feed, &app->store, error)
+                                  : sc_redis_open(options, &feed, &app->store, error);
     }
     options->embedding_model = NULL;
     sc_buf_fini(&model);

@@ -105,6 +105,8 @@ static void put_warm(table *t, sc_warm *warm)
 static void put_store(table *t, const sc_store_info *info)
 {
     gauge(t, "semcache_redis_connected", info->connected, "1: Redis answers.");
+    gauge(t, "semcache_redis_masters", info->masters, "Masters of the cluster; 1: a single Redis.");
+    gauge(t, "semcache_redis_masters_connected", info->masters_connected, "Those that answer.");
     gauge(t, "semcache_redis_feed_live", info->feed_live, "1: memory follows Redis.");
     gauge(t, "semcache_redis_documents", (double)info->documents, "Entries in Redis' index.");
     gauge(t, "semcache_redis_indexed_ratio", info->percent_indexed, "1: the index is complete.");

@@ -162,6 +162,8 @@ static Semcache__V1__RedisStats *redis_stats(maker *m, sc_store_info *info)
     out->writes_dropped = info->writes_dropped;
     out->searches_waiting = info->searches_waiting;
     out->searches_refused = info->searches_refused;
+    out->masters = info->masters;
+    out->masters_connected = info->masters_connected;
     return out;
 }
 

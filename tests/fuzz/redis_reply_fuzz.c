@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "src/store/cluster/table.h"
 #include "src/store/redis/reply.h"
 #include "src/store/redis/resp.h"
 #include "src/store/redis/vector.h"
@@ -61,6 +62,25 @@ static void as_rows(const sc_redis_schema *schema, const redisReply *reply)
     }
 }
 
+/* Every slot of a table that was read has a master of that table, or none. */
+static void as_slots(const redisReply *reply)
+{
+    static sc_slot_table table;
+    size_t               owned = 0, owners = 0;
+
+    if (sc_slot_table_read(reply, "asked", &table) != SC_OK)
+        return;
+    for (size_t i = 0; i < table.masters; i++)
+        owned += sc_slot_count(&table.owned[i]);
+    for (size_t slot = 0; slot < SC_SLOTS; slot++) {
+        owners += table.owner[slot] != SC_OWNER_NONE;
+        if (table.owner[slot] != SC_OWNER_NONE && table.owner[slot] >= table.masters)
+            abort();
+    }
+    if (owned != owners)
+        abort();
+}
+
 static void interpret(uint8_t kind, const redisReply *reply)
 {
     static sc_redis_schema schema;
@@ -69,6 +89,8 @@ static void interpret(uint8_t kind, const redisReply *reply)
     sc_str                 cursor;
     const redisReply      *keys;
     char                   text[64];
+    uint16_t               slot;
+    sc_node                node;
 
     if (schema.dim == 0 && sc_redis_schema_make(&options, &schema, NULL) != SC_OK)
         abort();
@@ -82,8 +104,12 @@ static void interpret(uint8_t kind, const redisReply *reply)
     else if (kind % 4 == 2 && sc_redis_schema_check(&schema, reply, &index) == SC_OK &&
              !(index.percent_indexed >= 0 && index.percent_indexed <= 1))
         abort();
-    else if (kind % 4 == 3 && sc_redis_push_read(reply, &keys) != SC_PUSH_KEYS)
-        sc_redis_scan_keys(reply, &cursor);
+    else if (kind % 4 == 3 && sc_redis_push_read(reply, &keys) != SC_PUSH_KEYS &&
+             sc_redis_scan_keys(reply, &cursor) == NULL)
+        as_slots(reply);
+    if (sc_moved_read(sc_str_of(text), "asked", &slot, &node) &&
+        (slot >= SC_SLOTS || node.port == 0 || node.host[0] == '\0'))
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 64, ENVIRONMENT_MAX = 512, READY_MS_MAX = 20000, PORT_TRIES_MAX = 5 };
+enum { ARGS_MAX = 96, ENVIRONMENT_MAX = 512, READY_MS_MAX = 20000, PORT_TRIES_MAX = 5 };
 
 struct sc_test_redis {
     char               folder[PATH_MAX]; /* of redis-server and its module */
@@ -57,7 +57,7 @@ static bool find_folder(char *out, size_t room)
     return false;
 }
 
-static int free_port(void)
+int sc_test_free_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t          len = sizeof address;
@@ -223,7 +223,7 @@ sc_test_redis *sc_test_redis_start(const char *const *args)
     if (mkdtemp(redis->work) == NULL)
         stop_test(redis->work);
     for (int tries = 0; tries < PORT_TRIES_MAX; tries++) {
-        redis->port = free_port();
+        redis->port = sc_test_free_port();
         launch(redis);
         if (wait_ready(redis)) {
             snprintf(redis->url, sizeof redis->url, "redis://127.0.0.1:%d", redis->port);

@@ -19,6 +19,9 @@ sc_test_redis *sc_test_redis_start(const char *const *args);
 /* Kills the server and removes its folder. NULL is welcome. */
 void sc_test_redis_stop(sc_test_redis *redis);
 
+/* A port of loopback that nobody listens on. */
+int sc_test_free_port(void);
+
 /* "redis://127.0.0.1:port" */
 const char *sc_test_redis_url(const sc_test_redis *redis);
 int         sc_test_redis_port(const sc_test_redis *redis);

@@ -18,6 +18,7 @@ enum { SC_REDIS_NAMESPACE_BYTES_MAX = 40, SC_REDIS_DIM_MAX = 32768 };
 typedef struct {
     /* From settings. */
     const char *url;
+    bool        cluster; /* for src/store/cluster */
     const char *cache_namespace;
     const char *ca_file; /* NULL: the system's certificates */
     int         vector_type;

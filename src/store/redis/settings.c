@@ -7,6 +7,8 @@ static const sc_setting rows[] = {
      "Where entries are shared and kept: redis://[user][:password]@host[:port], or rediss:// for "
      "TLS. "
      "Database 0 only, since RediSearch indexes no other."},
+    {"REDIS_CLUSTER", SC_SETTING_BOOL, FIELD(cluster), 0, 0, "false", "", NULL,
+     "REDIS_URL names nodes of a Redis Cluster: one URL, and further host:port after commas."},
     {"REDIS_CA_FILE", SC_SETTING_TEXT, FIELD(ca_file), 0, 0, NULL, "", NULL,
      "Certificates (PEM) that a rediss:// server's certificate is checked against, instead of the "
      "system's."},
