@@ -691,9 +691,10 @@ void sc_feed_tick(sc_redis *redis, sc_instant now)
         walk_or_join_again(redis);
 }
 
-void sc_feed_assigned(sc_redis *redis, bool gained)
+void sc_feed_assigned(sc_redis *redis, bool gained, bool lost)
 {
-    forget_where(redis, not_owned);
+    if (lost)
+        forget_where(redis, not_owned);
     if (!gained)
         return;
     redis->feeding.resync_at = sc_now();

@@ -264,7 +264,7 @@ void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector);
 /* An entry was read, and may from now on be in memory. */
 void sc_feed_lent(sc_redis *redis, const sc_digest *id);
 /* The slots changed. */
-void sc_feed_assigned(sc_redis *redis, bool gained);
+void sc_feed_assigned(sc_redis *redis, bool gained, bool lost);
 /* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not
  * know. */
 uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard);

@@ -172,12 +172,13 @@ static void take_assigned(sc_redis *redis)
     sc_slot_set owned = redis->assigned;
     redis->assigned_anew = false;
     pthread_mutex_unlock(&redis->inbox_lock);
-    if (!anew || redis->winding_down)
+    bool gained = anew && has_more(&owned, &redis->shard.owned);
+    bool lost = anew && has_more(&redis->shard.owned, &owned);
+    if ((!gained && !lost) || redis->winding_down)
         return;
-    bool gained = has_more(&owned, &redis->shard.owned);
     redis->shard.owned = owned;
     sc_index_assigned(redis);
-    sc_feed_assigned(redis, gained);
+    sc_feed_assigned(redis, gained, lost);
 }
 
 void sc_redis_shard_assign(sc_store *store, const sc_slot_set *owned)
