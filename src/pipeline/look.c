@@ -2,6 +2,8 @@
  * served; work.h's read_at and the change counts tell. */
 #include "src/pipeline/move.h"
 
+#include <stdlib.h>
+
 /* Whose operation a store's call is. */
 #define WORK_OF(store_call, type, member)                                                          \
     (SC_CONTAINER(SC_CONTAINER(store_call, type, call), sc_looking, member)->work)
@@ -210,16 +212,41 @@ static bool compares(const sc_work *work)
            (work->kind == SC_WORK_LOOK_AND_ASK || work->kind == SC_WORK_LOOK_ONLY);
 }
 
+/* How many entries were found near it, in memory and in the store, that may be looked at. */
+static size_t near_in_memory(const sc_work *work)
+{
+    const sc_meaning *meaning = work->looking->meaning;
+    return meaning == NULL ? 0 : meaning->gather.query.hits_used;
+}
+
+static size_t near_in_store(const sc_work *work)
+{
+    const sc_meaning *meaning = work->looking->meaning;
+    return meaning == NULL ? 0 : meaning->search.found_count;
+}
+
+/* Room for what is near, made once there is a vector: thousands may wait for theirs. Without memory
+ * nothing is near. */
+static bool can_compare(sc_work *work)
+{
+    sc_looking *looking = work->looking;
+    if (looking->meaning == NULL)
+        looking->meaning = calloc(1, sizeof *looking->meaning);
+    if (looking->meaning != NULL)
+        looking->meaning->work = work;
+    return looking->meaning != NULL;
+}
+
 static void gather_done(sc_gather_call *call)
 {
-    sc_work_came_back(SC_CONTAINER(call, sc_looking, gather)->work);
+    sc_work_came_back(SC_CONTAINER(call, sc_meaning, gather)->work);
 }
 
 /* A text whose vector is known has come this far on its caller's thread, which may have a tray. */
 static void search_warm(sc_work *work)
 {
     const sc_pipeline *pipeline = work->pipeline;
-    sc_gather_call    *search = &work->looking->gather;
+    sc_gather_call    *search = &work->looking->meaning->gather;
     sc_gather_tray    *tray = work->resumed ? NULL : work->origin->tray;
     if (tray == NULL) {
         sc_gather_ask(pipeline->gather, search);
@@ -231,13 +258,13 @@ static void search_warm(sc_work *work)
 
 sc_move sc_move_prefilter(sc_work *work)
 {
-    if (!compares(work))
+    if (!compares(work) || !can_compare(work))
         return SC_MOVE_NEXT;
-    work->looking->gather = (sc_gather_call){
+    work->looking->meaning->gather = (sc_gather_call){
         .scope = work->origin->_scope,
         .query = {.vector = work->vector,
                   .guard = work->origin->_canonical.guard,
-                  .hits = work->looking->warm_hits,
+                  .hits = work->looking->meaning->warm_hits,
                   .k = work->origin->question.top_k,
                   .far = (float)work->origin->question.max_distance},
         .done = gather_done,
@@ -260,8 +287,8 @@ static sc_candidate seen(const sc_candidate *candidate)
 static void publish_warm(void *context)
 {
     sc_work *work = context;
-    if (work->looking->gather.query.hits_used != 0)
-        work->seen_warm = seen(&work->looking->warm_hits[0]);
+    if (near_in_memory(work) != 0)
+        work->seen_warm = seen(&work->looking->meaning->warm_hits[0]);
 }
 
 static bool anyone(sc_waiter *waiter, void *context)
@@ -290,8 +317,8 @@ static bool somebody_wants(sc_work *work, const sc_candidate *hit)
 /* The nearest may not be served: the next one moves up. */
 static void drop_nearest(sc_work *work)
 {
-    sc_warm_query *query = &work->looking->gather.query;
-    sc_candidate  *hits = work->looking->warm_hits;
+    sc_warm_query *query = &work->looking->meaning->gather.query;
+    sc_candidate  *hits = work->looking->meaning->warm_hits;
     sc_entry_unref(hits[0].entry);
     query->hits_used--;
     memmove(hits, hits + 1, query->hits_used * sizeof *hits);
@@ -300,34 +327,37 @@ static void drop_nearest(sc_work *work)
 
 static bool wanted(sc_work *work)
 {
-    return compares(work) && work->looking->gather.query.hits_used != 0 &&
-           somebody_wants(work, &work->looking->warm_hits[0]);
+    return compares(work) && near_in_memory(work) != 0 &&
+           somebody_wants(work, &work->looking->meaning->warm_hits[0]);
 }
 
 /* The search's is the first; what is refused from here on may be nearer. */
 static void take_refused(sc_work *work)
 {
-    sc_candidate *refused = &work->looking->gather.query.refused;
-    if (refused->entry != NULL)
-        work->refused = *refused;
-    *refused = (sc_candidate){0};
+    sc_meaning *meaning = work->looking->meaning;
+    if (meaning == NULL || meaning->gather.query.refused.entry == NULL)
+        return;
+    work->refused = meaning->gather.query.refused;
+    meaning->gather.query.refused = (sc_candidate){0};
 }
 
 sc_move sc_move_verify(sc_work *work)
 {
     take_refused(work);
-    while (wanted(work) && sc_work_is_opposed(work, work->looking->warm_hits[0].entry)) {
-        sc_work_refuse(work, &work->looking->warm_hits[0]);
+    while (wanted(work) && sc_work_is_opposed(work, work->looking->meaning->warm_hits[0].entry)) {
+        sc_work_refuse(work, &work->looking->meaning->warm_hits[0]);
         drop_nearest(work);
     }
     work->checking = wanted(work);
-    return work->checking ? trust_or_verify(work, work->looking->warm_hits[0].entry) : SC_MOVE_NEXT;
+    if (!work->checking)
+        return SC_MOVE_NEXT;
+    return trust_or_verify(work, work->looking->meaning->warm_hits[0].entry);
 }
 
 /* Published before it is served: who joins in between is in one of the two looks. */
 sc_move sc_move_verify_after(sc_work *work)
 {
-    sc_candidate *nearest = &work->looking->warm_hits[0];
+    sc_candidate *nearest = near_in_memory(work) == 0 ? NULL : work->looking->meaning->warm_hits;
     bool          fresh = work->checking && verify_outcome(work, nearest);
     if (work->checking && !fresh && work->looking->verify.call.status == SC_OK) {
         drop_nearest(work);
@@ -348,14 +378,15 @@ sc_move sc_move_verify_after(sc_work *work)
 
 static void search_done(sc_store_call *call)
 {
-    sc_work_came_back(WORK_OF(call, sc_store_search, search));
+    sc_store_search *search = SC_CONTAINER(call, sc_store_search, call);
+    sc_work_came_back(SC_CONTAINER(search, sc_meaning, search)->work);
 }
 
 static void search_start(sc_work *work)
 {
     const sc_question *question = &work->origin->question;
     work->all_changes = atomic_load(&work->pipeline->changes);
-    work->looking->search = (sc_store_search){
+    work->looking->meaning->search = (sc_store_search){
         .call = {.deadline = sc_in_ms(work->pipeline->options.search_timeout_ms), .done = search_done},
         .scope = work->origin->_scope,
         .guard = work->origin->_canonical.guard,
@@ -367,7 +398,7 @@ static void search_start(sc_work *work)
         .moot = &work->flight.landed,
     };
     sc_work_expect(work);
-    work->pipeline->store->ops->search(work->pipeline->store, &work->looking->search);
+    work->pipeline->store->ops->search(work->pipeline->store, &work->looking->meaning->search);
 }
 
 sc_move sc_move_confirm(sc_work *work)
@@ -379,7 +410,7 @@ sc_move sc_move_confirm(sc_work *work)
     sc_work_begin(work);
     if (!work->looked)
         get_start(work);
-    if (compares(work))
+    if (compares(work) && can_compare(work))
         search_start(work);
     return sc_work_park(work);
 }
@@ -387,15 +418,17 @@ sc_move sc_move_confirm(sc_work *work)
 static void publish_found(void *context)
 {
     sc_work *work = context;
-    work->seen_found = seen(&work->looking->search.found[0]);
+    work->seen_found = seen(&work->looking->meaning->search.found[0]);
 }
 
 static void unpublish_found(void *context)
 {
-    sc_work         *work = context;
-    sc_store_search *search = &work->looking->search;
+    sc_work *work = context;
     sc_entry_unref(work->seen_found.entry);
     work->seen_found = (sc_candidate){0};
+    if (near_in_store(work) == 0)
+        return;
+    sc_store_search *search = &work->looking->meaning->search;
     sc_candidates_unref(search->found, search->found_count);
     search->found_count = 0;
 }
@@ -403,7 +436,9 @@ static void unpublish_found(void *context)
 /* The store was asked for this scope and guard; what it gave is looked at once more, and at its words. */
 static bool drop_foreign(sc_work *work)
 {
-    sc_store_search *search = &work->looking->search;
+    if (near_in_store(work) == 0)
+        return false;
+    sc_store_search *search = &work->looking->meaning->search;
     size_t           kept = 0;
     for (size_t i = 0; i < search->found_count; i++)
         if (sc_work_may_serve(work, search->found[i].entry)) {
@@ -421,7 +456,7 @@ static bool drop_foreign(sc_work *work)
 static bool looks_wider(sc_work *work)
 {
     const sc_candidate *refused = &work->refused;
-    if (work->wider || work->looking->search.found_count != 0 || refused->entry == NULL ||
+    if (work->wider || near_in_store(work) != 0 || refused->entry == NULL ||
         !somebody_wants(work, refused))
         return false;
     work->wider = true;
@@ -433,7 +468,7 @@ static bool looks_wider(sc_work *work)
 static bool reads_again(sc_work *work)
 {
     enum { CONFIRM_MAX = 3 };
-    bool found = work->looking->get.found != NULL || work->looking->search.found_count != 0;
+    bool found = work->looking->get.found != NULL || near_in_store(work) != 0;
     if (sc_work_still_true(work) || !found || work->confirmed == CONFIRM_MAX)
         return false;
     get_again(work);
@@ -446,9 +481,9 @@ sc_move sc_move_confirm_after(sc_work *work)
     warm_up(work);
     if (drop_foreign(work) && looks_wider(work))
         return SC_MOVE_AGAIN;
-    if (work->looking->search.found_count != 0) {
+    if (near_in_store(work) != 0) {
         sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
-        sc_work_serve(work, &work->looking->search.found[0], SC_SOURCE_REDIS);
+        sc_work_serve(work, &work->looking->meaning->search.found[0], SC_SOURCE_REDIS);
     }
     return reads_again(work) ? SC_MOVE_AGAIN : SC_MOVE_NEXT;
 }

@@ -148,14 +148,22 @@ sc_flight *sc_work_make(void *pipeline, sc_waiter *first)
     return &work->flight;
 }
 
+static void meaning_free(sc_meaning *meaning)
+{
+    if (meaning == NULL)
+        return;
+    sc_candidates_unref(meaning->warm_hits, meaning->gather.query.hits_used);
+    sc_candidates_unref(meaning->search.found, meaning->search.found_count);
+    sc_entry_unref(meaning->gather.query.refused.entry);
+    free(meaning);
+}
+
 void sc_work_has_looked(sc_work *work)
 {
     sc_looking *looking = work->looking;
     if (looking == NULL)
         return;
-    sc_candidates_unref(looking->warm_hits, looking->gather.query.hits_used);
-    sc_candidates_unref(looking->search.found, looking->search.found_count);
-    sc_entry_unref(looking->gather.query.refused.entry);
+    meaning_free(looking->meaning);
     sc_entry_unref(looking->get.found);
     free(looking);
     work->looking = NULL;

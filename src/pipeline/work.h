@@ -20,15 +20,21 @@ typedef enum {
     SC_WORK_BYPASS,
 } sc_work_kind;
 
-/* The operations of looking, and what they found. */
+/* The operations of looking by meaning, and what they found. */
+typedef struct {
+    struct sc_work *work;
+    sc_gather_call  gather;
+    sc_store_search search;
+    sc_candidate    warm_hits[SC_TOP_K_MAX]; /* nearest first, each with a reference */
+} sc_meaning;
+
+/* The operations of looking. */
 typedef struct {
     struct sc_work *work;
     sc_embed_call   embed;
-    sc_gather_call  gather;
     sc_store_get    get;
-    sc_store_search search;
     sc_store_verify verify;
-    sc_candidate    warm_hits[SC_TOP_K_MAX]; /* nearest first, each with a reference */
+    sc_meaning     *meaning; /* NULL until there is a vector to compare */
 } sc_looking;
 
 typedef struct sc_work {
