@@ -159,6 +159,7 @@ static void submit(sc_embed_provider *provider, sc_embed_job *job)
         return;
     }
     t->request.body = sc_buf_view(&t->body);
+    t->request.error = &job->error;
     t->request.deadline = job->deadline;
     t->request.start_at = (sc_instant){0};
     if (sc_http_send(p->http, &t->request) != SC_OK)
@@ -208,6 +209,7 @@ static sc_status ask_dim(openai *o, int64_t timeout_ms, sc_error *error)
                             .headers = o->endpoint.headers,
                             .body_bytes_max = o->reply_bytes_max,
                             .deadline = sc_instant_after_ms(sc_now(), timeout_ms),
+                            .error = error,
                             .done = on_probe}};
     sc_buf_init(&body, 4096);
     put_prefix(&body, o->model);

@@ -163,8 +163,10 @@ sc_status sc_endpoint_judge(const sc_http_request *request, const char *who, sc_
 {
     char name[80];
     int  code = request->code;
-    if (request->status != SC_OK)
-        return sc_fail(error, request->status, "%s upstream: %s", who, request->error.text);
+    if (request->status != SC_OK) {
+        sc_error cause = *request->error; /* which may be *error */
+        return sc_fail(error, request->status, "%s upstream: %s", who, cause.text);
+    }
     if (code >= 200 && code < 300)
         return SC_OK;
     name_error(request, name, sizeof name);

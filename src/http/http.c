@@ -26,7 +26,7 @@ enum { CONNECTIONS_MAX = 1024, CONNECT_TIMEOUT_MS = 5000 };
 static void finish(sc_http *http, sc_http_request *request, sc_status status, const char *text)
 {
     if (text != NULL)
-        sc_fail(&request->error, status, "%s", text);
+        sc_fail(request->error, status, "%s", text);
     request->status = status;
     pthread_mutex_lock(&http->lock);
     sc_list_remove(&request->_cancel);
@@ -76,6 +76,17 @@ static void end_running(sc_http *http, sc_http_request *request, sc_status statu
 
 /* ---- the start of a request ---- */
 
+static sc_status start_transfer(sc_http *http, sc_transfer *transfer, sc_instant now)
+{
+    sc_http_request *request = transfer->request;
+    sc_status        status = request->begin == NULL ? SC_OK : request->begin(request);
+    if (status == SC_OK)
+        status = sc_transfer_prepare(transfer, now);
+    if (status == SC_OK && curl_multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
+        status = sc_fail(request->error, SC_NO_MEMORY, "no memory for the request");
+    return status;
+}
+
 /* The caller has given the request its place in the lane. */
 static void begin(sc_http *http, sc_http_request *request, sc_instant now)
 {
@@ -87,14 +98,15 @@ static void begin(sc_http *http, sc_http_request *request, sc_instant now)
     }
     sc_list_push_back(&http->running, &transfer->link);
     request->_transfer = transfer;
-    sc_status status = sc_transfer_prepare(transfer, request, now);
-    if (status == SC_OK && curl_multi_add_handle(http->multi, transfer->easy) == CURLM_OK) {
+    transfer->request = request;
+    sc_status status = start_transfer(http, transfer, now);
+    if (status == SC_OK) {
         http->started = true;
         return;
     }
     release_transfer(http, transfer);
     leave_lane(http, request->lane);
-    finish(http, request, SC_NO_MEMORY, "no memory for the request");
+    finish(http, request, status, NULL);
 }
 
 static void on_parked_timer(uv_timer_t *timer);
@@ -294,7 +306,7 @@ static bool enter_lane(sc_http_lane *lane)
 static void reset_outcome(sc_http_request *request)
 {
     request->status = SC_INTERNAL;
-    request->error = (sc_error){0};
+    *request->error = (sc_error){0};
     request->code = 0;
     request->maybe_sent = false;
     request->retry_after_ms = -1;
@@ -306,7 +318,7 @@ static void reset_outcome(sc_http_request *request)
 
 sc_status sc_http_send(sc_http *http, sc_http_request *request)
 {
-    assert(request->done != NULL && request->_state == STATE_FREE);
+    assert(request->done != NULL && request->error != NULL && request->_state == STATE_FREE);
     if (!enter_lane(request->lane))
         return SC_BUSY;
     reset_outcome(request);

@@ -42,6 +42,11 @@ typedef struct sc_http_request {
     sc_http_lane          *lane;           /* NULL: starts at once, unbounded */
     sc_instant             start_at;       /* not before; zero: at once */
     sc_instant             deadline;
+    sc_error              *error; /* the caller's; says more when status is not SC_OK */
+
+    /* NULL, or: the request's turn has come, and it may now get its body. On the I/O thread; anything
+     * but SC_OK ends the request with that status. */
+    sc_status (*begin)(struct sc_http_request *request);
 
     /* NULL: a body is collected in `reply`. Otherwise each piece of a 2xx body comes here, on the
      * I/O thread; anything but SC_OK ends the request with that status. */
@@ -53,7 +58,6 @@ typedef struct sc_http_request {
     /* The outcome, set before done(). SC_OK: a whole reply, whatever its code says. Otherwise
      * SC_INVALID (URL), SC_TIMEOUT, SC_CANCELLED, SC_TOO_LARGE, SC_NO_MEMORY, SC_UNAVAILABLE. */
     sc_status status;
-    sc_error  error;
     int       code;           /* 0: no reply */
     bool      maybe_sent;     /* false: the upstream has not seen any of it */
     sc_buf    reply;          /* the caller frees it with sc_buf_fini() */

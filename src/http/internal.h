@@ -111,8 +111,8 @@ void         sc_handles_close(sc_http *http); /* the idle ones */
 /* transfer.c */
 sc_transfer *sc_transfer_open(sc_http *http, sc_target *target);
 void         sc_transfer_close(sc_transfer *transfer);
-/* Sets the easy handle up for request, which goes to the target's URL. */
-sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, sc_instant now);
+/* Sets the easy handle up for its request, which goes to the target's URL. */
+sc_status sc_transfer_prepare(sc_transfer *transfer, sc_instant now);
 /* The request is over: the handle forgets what it was lent. */
 void sc_transfer_release(sc_transfer *transfer);
 /* Writes the outcome into the request, its status included. */

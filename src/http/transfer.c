@@ -30,7 +30,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user)
     size_t       len = size * count;
     transfer->header_bytes += len;
     if (transfer->header_bytes > HEADER_BYTES_MAX || len > HEADER_LINE_BYTES_MAX) {
-        transfer->stopped = sc_fail(&transfer->request->error, SC_TOO_LARGE,
+        transfer->stopped = sc_fail(transfer->request->error, SC_TOO_LARGE,
                                     "the reply's headers are over %d bytes", HEADER_BYTES_MAX);
         return 0;
     }
@@ -49,10 +49,10 @@ static sc_status collect(sc_http_request *request, const char *bytes, size_t len
 {
     sc_status status = sc_buf_append(&request->reply, bytes, len);
     if (status == SC_TOO_LARGE)
-        sc_fail(&request->error, status, "the reply's body is over %zu bytes",
+        sc_fail(request->error, status, "the reply's body is over %zu bytes",
                 request->body_bytes_max);
     else if (status != SC_OK)
-        sc_fail(&request->error, status, "no memory for the reply");
+        sc_fail(request->error, status, "no memory for the reply");
     return status;
 }
 
@@ -64,8 +64,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
     bool             stream = request->on_data != NULL && code_is_good(transfer->easy);
     sc_status        status = stream ? request->on_data(request, (sc_str){bytes, len})
                                      : collect(request, bytes, len);
-    if (status != SC_OK && request->error.status == SC_OK)
-        sc_fail(&request->error, status, "the reply was refused (%s)", sc_status_name(status));
+    if (status != SC_OK && request->error->status == SC_OK)
+        sc_fail(request->error, status, "the reply was refused (%s)", sc_status_name(status));
     transfer->stopped = status;
     return status == SC_OK ? len : CURL_WRITEFUNC_ERROR;
 }
@@ -149,11 +149,11 @@ static CURLcode set_method(CURL *easy, const sc_http_request *request)
                             request->body.len == 0 ? "" : request->body.ptr);
 }
 
-sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, sc_instant now)
+sc_status sc_transfer_prepare(sc_transfer *transfer, sc_instant now)
 {
-    CURL   *easy = transfer->easy;
-    int64_t left_ms = sc_remaining_ms(now, request->deadline);
-    transfer->request = request;
+    CURL                  *easy = transfer->easy;
+    const sc_http_request *request = transfer->request;
+    int64_t                left_ms = sc_remaining_ms(now, request->deadline);
     transfer->header_bytes = 0;
     transfer->retry_after_ms = -1;
     transfer->stopped = SC_OK;
@@ -166,7 +166,7 @@ sc_status sc_transfer_prepare(sc_transfer *transfer, sc_http_request *request, s
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
                      request->headers == NULL ? NULL : request->headers->list);
     if (set_method(easy, request) != CURLE_OK)
-        return sc_fail(&request->error, SC_NO_MEMORY, "no memory for the request");
+        return sc_fail(request->error, SC_NO_MEMORY, "no memory for the request");
     return SC_OK;
 }
 
@@ -203,10 +203,10 @@ static void explain(sc_transfer *transfer, CURLcode result, sc_status status)
     const char *text =
         transfer->error_text[0] != '\0' ? transfer->error_text : curl_easy_strerror(result);
     if (status == SC_TOO_LARGE)
-        sc_fail(&transfer->request->error, status, "the reply's body is over %zu bytes",
+        sc_fail(transfer->request->error, status, "the reply's body is over %zu bytes",
                 transfer->request->body_bytes_max);
     else
-        sc_fail(&transfer->request->error, status, "%s", text);
+        sc_fail(transfer->request->error, status, "%s", text);
 }
 
 static int64_t retry_after_ms(const sc_transfer *transfer)

@@ -1,6 +1,8 @@
-/* A call becomes a transfer: a request, its body, and the parser of its reply. Transfers are kept
- * and used again. call->_transfer is under the lock, because a cancel may come while the I/O
- * thread ends the call or sends it once more: whoever holds the lock first decides. */
+/* A call becomes a transfer, which may have to wait for its turn; only then it gets a desk: its body,
+ * and the parser of its reply. Thousands may wait, and a body repeats the question with all that
+ * stands before it. Desks are kept and used again. call->_transfer is under the lock, because a cancel
+ * may come while the I/O thread ends the call or sends it once more: whoever holds the lock first
+ * decides. */
 #include "src/llm/chat.h"
 
 #include <assert.h>
@@ -16,18 +18,23 @@
 /* A JSON escape of a character takes at most six times its bytes. */
 enum { ESCAPE_FACTOR = 6, ENVELOPE_BYTES = 64 << 10, BODY_BYTES_MAX = 64 << 20, KEPT_MAX = 256 };
 
-/* An answer's memory is not kept with an idle transfer beyond this. */
+/* An answer's memory is not kept with an idle desk beyond this. */
 enum { KEPT_BYTES_MAX = 64 << 10 };
 
 typedef struct chat chat;
 
 typedef struct {
-    sc_link         link; /* among the free ones */
+    sc_link       link; /* among the free ones */
+    sc_buf        body;
+    sc_buf        whole; /* a reply that is no stream */
+    sc_chat_reply reply;
+    sc_sse        sse;
+} desk;
+
+typedef struct {
     chat           *owner;
     sc_http_request request;
-    sc_buf          body;
-    sc_chat_reply   reply;
-    sc_sse          sse;
+    desk           *desk; /* NULL until its turn has come */
     sc_llm_call    *call;
     sc_instant      started;
     unsigned        attempt;
@@ -47,75 +54,108 @@ struct chat {
     pthread_mutex_t lock;
     pthread_cond_t  idle;
     /* Under lock. */
-    sc_link free;
+    sc_link free; /* desks */
     size_t  free_count;
     size_t  busy;
 };
 
-/* ---- transfers ---- */
+/* ---- desks ---- */
 
-static void transfer_free(transfer *t)
+static size_t reply_bytes_max(const chat *c)
 {
-    sc_buf_fini(&t->body);
-    sc_buf_fini(&t->request.reply);
-    sc_chat_reply_fini(&t->reply);
-    sc_sse_fini(&t->sse);
-    free(t);
+    return ESCAPE_FACTOR * (size_t)c->options.answer_bytes_max + ENVELOPE_BYTES;
 }
 
+static desk *desk_make(const chat *c)
+{
+    desk *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    sc_buf_init(&d->body, BODY_BYTES_MAX);
+    sc_buf_init(&d->whole, reply_bytes_max(c));
+    sc_chat_reply_init(&d->reply, c->options.answer_bytes_max);
+    sc_sse_init(&d->sse, reply_bytes_max(c));
+    return d;
+}
+
+static void desk_free(desk *d)
+{
+    sc_buf_fini(&d->body);
+    sc_buf_fini(&d->whole);
+    sc_chat_reply_fini(&d->reply);
+    sc_sse_fini(&d->sse);
+    free(d);
+}
+
+static desk *desk_take(chat *c)
+{
+    pthread_mutex_lock(&c->lock);
+    sc_link *link = sc_list_pop_front(&c->free);
+    c->free_count -= link != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return link != NULL ? SC_CONTAINER(link, desk, link) : desk_make(c);
+}
+
+static bool is_large(const desk *d)
+{
+    return d->body.room + d->whole.room + d->reply.answer.room + d->sse.line.room +
+               d->sse.data.room >
+           KEPT_BYTES_MAX;
+}
+
+static void desk_put_back(chat *c, desk *d)
+{
+    bool keep = !is_large(d);
+    pthread_mutex_lock(&c->lock);
+    keep = keep && c->free_count < KEPT_MAX;
+    if (keep) {
+        sc_list_push_front(&c->free, &d->link);
+        c->free_count++;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!keep)
+        desk_free(d);
+}
+
+/* ---- transfers ---- */
+
+static sc_status on_turn(sc_http_request *request);
 static sc_status on_data(sc_http_request *request, sc_str bytes);
 static void      on_done(sc_http_request *request);
 
-static transfer *transfer_make(chat *c)
+static transfer *transfer_make(chat *c, sc_llm_call *call)
 {
     transfer *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
-    size_t answer_max = c->options.answer_bytes_max;
-    size_t reply_max = ESCAPE_FACTOR * answer_max + ENVELOPE_BYTES;
     t->owner = c;
-    sc_buf_init(&t->body, BODY_BYTES_MAX);
-    sc_chat_reply_init(&t->reply, answer_max);
-    sc_sse_init(&t->sse, reply_max);
+    t->call = call;
     t->request = (sc_http_request){.method = SC_HTTP_POST,
                                    .url = c->endpoint.url,
                                    .headers = c->endpoint.headers,
                                    .lane = c->lane,
-                                   .body_bytes_max = reply_max,
+                                   .body_bytes_max = reply_bytes_max(c),
+                                   .error = &call->error,
+                                   .begin = on_turn,
                                    .on_data = c->options.stream ? on_data : NULL,
                                    .done = on_done};
     return t;
 }
 
-static transfer *take(chat *c)
+static void transfer_free(transfer *t)
+{
+    if (t->desk != NULL) {
+        t->desk->whole = t->request.reply;
+        desk_put_back(t->owner, t->desk);
+    }
+    free(t);
+}
+
+static void enter(chat *c)
 {
     pthread_mutex_lock(&c->lock);
     c->busy++;
-    sc_link *link = sc_list_pop_front(&c->free);
-    c->free_count -= link != NULL;
     pthread_mutex_unlock(&c->lock);
-    return link != NULL ? SC_CONTAINER(link, transfer, link) : transfer_make(c);
-}
-
-static bool is_large(const transfer *t)
-{
-    return t->body.room + t->request.reply.room + t->reply.answer.room + t->sse.line.room +
-               t->sse.data.room >
-           KEPT_BYTES_MAX;
-}
-
-static void put_back(chat *c, transfer *t)
-{
-    bool keep = !is_large(t);
-    pthread_mutex_lock(&c->lock);
-    keep = keep && c->free_count < KEPT_MAX;
-    if (keep) {
-        sc_list_push_front(&c->free, &t->link);
-        c->free_count++;
-    }
-    pthread_mutex_unlock(&c->lock);
-    if (!keep)
-        transfer_free(t);
 }
 
 /* The last thing a call does with us; we may then be closed. */
@@ -131,7 +171,7 @@ static void leave(chat *c)
 
 static void take_answer(transfer *t, sc_llm_call *call)
 {
-    const sc_chat_reply *reply = &t->reply;
+    const sc_chat_reply *reply = &t->desk->reply;
     memcpy(call->finish_reason, reply->finish_reason, sizeof call->finish_reason);
     memcpy(call->answered_by, reply->model, sizeof call->answered_by);
     call->has_usage = reply->has_usage;
@@ -156,7 +196,7 @@ static void finish(chat *c, transfer *t, sc_llm_call *call, sc_status status)
     call->status = status;
     if (status == SC_OK) {
         take_answer(t, call);
-        call->answer = sc_blob_make(sc_buf_view(&t->reply.answer));
+        call->answer = sc_blob_make(sc_buf_view(&t->desk->reply.answer));
         if (call->answer == NULL)
             call->status = sc_fail(&call->error, SC_NO_MEMORY, "no memory for the answer");
     }
@@ -165,7 +205,7 @@ static void finish(chat *c, transfer *t, sc_llm_call *call, sc_status status)
     call->_transfer = NULL;
     pthread_mutex_unlock(&c->lock);
     if (t != NULL)
-        put_back(c, t);
+        transfer_free(t);
     call->done(call);
     leave(c);
 }
@@ -187,15 +227,15 @@ static sc_status on_event(void *user, sc_str name, sc_str data)
 {
     transfer *t = user;
     (void)name;
-    return sc_chat_read_event(data, &t->reply, &t->request.error);
+    return sc_chat_read_event(data, &t->desk->reply, t->request.error);
 }
 
 static sc_status on_data(sc_http_request *request, sc_str bytes)
 {
     transfer *t = SC_CONTAINER(request, transfer, request);
-    sc_status status = sc_sse_feed(&t->sse, bytes, on_event, t);
-    if (status != SC_OK && request->error.status == SC_OK)
-        sc_fail(&request->error, status, "a line of the stream is too long");
+    sc_status status = sc_sse_feed(&t->desk->sse, bytes, on_event, t);
+    if (status != SC_OK && request->error->status == SC_OK)
+        sc_fail(request->error, status, "a line of the stream is too long");
     return status;
 }
 
@@ -206,27 +246,49 @@ static sc_status read_reply(transfer *t)
     if (status != SC_OK)
         return status;
     return t->owner->options.stream
-               ? sc_chat_check_end(&t->reply, &call->error)
-               : sc_chat_read(sc_buf_view(&t->request.reply), &t->reply, &call->error);
+               ? sc_chat_check_end(&t->desk->reply, &call->error)
+               : sc_chat_read(sc_buf_view(&t->request.reply), &t->desk->reply, &call->error);
 }
 
 /* ---- sending ---- */
 
-static void reset_reply(transfer *t)
+static void reset_reply(desk *d)
 {
-    sc_buf answer = t->reply.answer;
+    sc_buf answer = d->reply.answer;
     sc_buf_clear(&answer);
-    t->reply = (sc_chat_reply){.answer = answer};
-    sc_buf line = t->sse.line, data = t->sse.data;
+    d->reply = (sc_chat_reply){.answer = answer};
+    sc_buf line = d->sse.line, data = d->sse.data;
     sc_buf_clear(&line);
     sc_buf_clear(&data);
-    t->sse = (sc_sse){.line = line, .data = data};
+    d->sse = (sc_sse){.line = line, .data = data};
+}
+
+static sc_status sit_down(transfer *t)
+{
+    desk *d = t->desk = desk_take(t->owner);
+    if (d == NULL)
+        return sc_fail(t->request.error, SC_NO_MEMORY, "no memory to ask the model");
+    sc_buf_clear(&d->whole);
+    t->request.reply = d->whole;
+    sc_buf_clear(&d->body);
+    return sc_chat_write(t->call, t->owner->options.stream, &d->body, t->request.error);
+}
+
+/* Again at each attempt: the body stays. */
+static sc_status on_turn(sc_http_request *request)
+{
+    transfer *t = SC_CONTAINER(request, transfer, request);
+    sc_status status = t->desk == NULL ? sit_down(t) : SC_OK;
+    if (status != SC_OK)
+        return status;
+    reset_reply(t->desk);
+    request->body = sc_buf_view(&t->desk->body);
+    return SC_OK;
 }
 
 /* Sends unless the call was cancelled meanwhile, in one step with respect to cancel(). */
 static sc_status send(chat *c, transfer *t)
 {
-    reset_reply(t);
     pthread_mutex_lock(&c->lock);
     sc_status status = t->cancelled ? SC_CANCELLED : sc_http_send(c->http, &t->request);
     pthread_mutex_unlock(&c->lock);
@@ -266,20 +328,14 @@ static void on_done(sc_http_request *request)
 static void begin(chat *c, transfer *t, sc_llm_call *call)
 {
     sc_instant now = sc_now();
-    t->call = call;
-    t->attempt = 0;
-    t->cancelled = false;
     t->started = now;
-    t->request.start_at = (sc_instant){0};
     t->request.deadline =
         sc_instant_earlier(call->deadline, sc_instant_after_ms(now, c->options.timeout_ms));
-    sc_buf_clear(&t->body);
-    sc_status status = sc_chat_write(call, c->options.stream, &t->body, &call->error);
+    sc_status status = sc_chat_check(call, &call->error);
     if (status != SC_OK) {
         finish(c, t, call, status);
         return;
     }
-    t->request.body = sc_buf_view(&t->body);
     pthread_mutex_lock(&c->lock);
     call->_transfer = t;
     pthread_mutex_unlock(&c->lock);
@@ -300,7 +356,8 @@ static void ask(sc_llm *llm, sc_llm_call *call)
     call->has_usage = false;
     call->prompt_tokens = call->completion_tokens = 0;
     call->_transfer = NULL;
-    transfer *t = take(c);
+    enter(c);
+    transfer *t = transfer_make(c, call);
     if (t == NULL)
         finish(c, NULL, call, sc_fail(&call->error, SC_NO_MEMORY, "no memory to ask the model"));
     else if (!sc_breaker_allow(&c->breaker, sc_now()))
@@ -341,7 +398,7 @@ static void close_chat(sc_llm *llm)
         pthread_cond_wait(&c->idle, &c->lock);
     pthread_mutex_unlock(&c->lock);
     for (sc_link *link; (link = sc_list_pop_front(&c->free)) != NULL;)
-        transfer_free(SC_CONTAINER(link, transfer, link));
+        desk_free(SC_CONTAINER(link, desk, link));
     sc_http_lane_free(c->lane);
     sc_endpoint_close(&c->endpoint);
     sc_breaker_fini(&c->breaker);

@@ -64,34 +64,37 @@ static bool is_reserved(sc_str name)
     return name.len == 0;
 }
 
-static sc_status put_params(sc_buf *body, const sc_llm_call *call, sc_error *error)
+sc_status sc_chat_check(const sc_llm_call *call, sc_error *error)
 {
+    if (!isfinite(call->temperature))
+        return sc_fail(error, SC_INVALID, "temperature: not a number");
     for (size_t i = 0; i < call->params_count; i++) {
-        const sc_param *param = &call->params[i];
-        if (is_reserved(param->name))
+        if (is_reserved(call->params[i].name))
             return sc_fail(error, SC_INVALID, "parameter %zu: its name is not free", i);
-        if (!sc_json_valid(param->json))
+        if (!sc_json_valid(call->params[i].json))
             return sc_fail(error, SC_INVALID, "parameter %zu: its value is not JSON", i);
-        sc_buf_byte(body, ',');
-        sc_json_put_string(body, param->name);
-        sc_buf_byte(body, ':');
-        sc_buf_str(body, param->json);
     }
     return SC_OK;
 }
 
+static void put_params(sc_buf *body, const sc_llm_call *call)
+{
+    for (size_t i = 0; i < call->params_count; i++) {
+        sc_buf_byte(body, ',');
+        sc_json_put_string(body, call->params[i].name);
+        sc_buf_byte(body, ':');
+        sc_buf_str(body, call->params[i].json);
+    }
+}
+
 sc_status sc_chat_write(const sc_llm_call *call, bool stream, sc_buf *body, sc_error *error)
 {
-    if (!isfinite(call->temperature))
-        return sc_fail(error, SC_INVALID, "temperature: not a number");
     sc_buf_str(body, SC_STR("{\"model\":"));
     sc_json_put_string(body, call->model);
     put_messages(body, call);
     sc_buf_str(body, SC_STR(",\"temperature\":"));
     put_number(body, call->temperature);
-    sc_status status = put_params(body, call, error);
-    if (status != SC_OK)
-        return status;
+    put_params(body, call);
     if (stream)
         sc_buf_str(body, SC_STR(",\"stream\":true,\"stream_options\":{\"include_usage\":true}"));
     sc_buf_byte(body, '}');

@@ -19,8 +19,11 @@ typedef struct {
 void sc_chat_reply_init(sc_chat_reply *reply, size_t answer_bytes_max);
 void sc_chat_reply_fini(sc_chat_reply *reply);
 
-/* Appends the request's body. Errors: SC_INVALID for a parameter that is not JSON, stands in the
- * body already, or is not finite; SC_TOO_LARGE, SC_NO_MEMORY. */
+/* Can a body be made of the call? Errors: SC_INVALID for a parameter that is not JSON, stands in the
+ * body already, or is not finite. */
+SC_MUST_CHECK sc_status sc_chat_check(const sc_llm_call *call, sc_error *error);
+
+/* Appends the body of a call that was checked. Errors: SC_TOO_LARGE, SC_NO_MEMORY. */
 SC_MUST_CHECK sc_status sc_chat_write(const sc_llm_call *call, bool stream, sc_buf *body,
                                       sc_error *error);
 

@@ -52,7 +52,8 @@ static void write_request(sc_str bytes)
     if (sc_utf8_valid(bytes, NULL))
         call.user_prompt = bytes;
     sc_buf_init(&body, 1 << 20);
-    if (sc_chat_write(&call, true, &body, NULL) == SC_OK && !sc_json_valid(sc_buf_view(&body)))
+    if (sc_chat_check(&call, NULL) == SC_OK &&
+        sc_chat_write(&call, true, &body, NULL) == SC_OK && !sc_json_valid(sc_buf_view(&body)))
         abort();
     sc_buf_fini(&body);
 }

@@ -26,6 +26,7 @@ typedef struct {
 
 typedef struct {
     sc_http_request request;
+    sc_error        error;
     atomic_int      done;
     sc_instant      ended;
     size_t          streamed;
@@ -79,6 +80,7 @@ static void prepare(fixture *f, wait *w, int64_t deadline_ms)
                             .headers = f->headers,
                             .body = SC_STR(chat_body),
                             .body_bytes_max = 1 << 20,
+                            .error = &w->error,
                             .done = on_done}};
     w->request.deadline = sc_instant_after_ms(sc_now(), deadline_ms);
 }
@@ -285,7 +287,7 @@ static void a_dead_upstream_is_unavailable(void **state)
     assert_int_equal(w.request.status, SC_UNAVAILABLE);
     assert_false(w.request.maybe_sent);
     assert_int_equal(w.request.code, 0);
-    assert_string_not_equal(w.request.error.text, "");
+    assert_string_not_equal(w.error.text, "");
     drop(&w);
     teardown(&f);
 }
@@ -327,7 +329,7 @@ static void a_huge_reply_stops_at_the_bound(void **state)
         prepare(&f, &w, 5000);
         run(&f, &w);
         assert_int_equal(w.request.status, SC_TOO_LARGE);
-        assert_non_null(strstr(w.request.error.text, "1048576"));
+        assert_non_null(strstr(w.error.text, "1048576"));
         assert_true(w.request.reply.room <= (1 << 20) + 1);
         drop(&w);
     }

@@ -135,7 +135,7 @@ static sc_status ask(server *s, const char *ca_file, sc_error *error)
     const sc_http_options options = {.ca_file = ca_file};
     sc_http              *http;
     char                  url[64];
-    wait                  w = {.request = {.method = SC_HTTP_GET, .body_bytes_max = 100, .done = on_done}};
+    wait                  w = {.request = {.method = SC_HTTP_GET, .body_bytes_max = 100, .error = error, .done = on_done}};
     assert_int_equal(sc_http_open(&options, &http, error), SC_OK);
     snprintf(url, sizeof url, "https://127.0.0.1:%d/", s->port);
     w.request.url = url;
@@ -144,7 +144,6 @@ static sc_status ask(server *s, const char *ca_file, sc_error *error)
     for (int i = 0; i < 10000 && !atomic_load(&w.done); i++)
         usleep(1000);
     sc_http_close(http);
-    *error = w.request.error;
     sc_buf_fini(&w.request.reply);
     return w.request.status;
 }

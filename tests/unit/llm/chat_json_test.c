@@ -18,7 +18,9 @@ static sc_status write(const sc_llm_call *call, bool stream, sc_buf *body)
 {
     sc_error error = {0};
     sc_buf_init(body, 1 << 16);
-    sc_status status = sc_chat_write(call, stream, body, &error);
+    sc_status status = sc_chat_check(call, &error);
+    if (status == SC_OK)
+        status = sc_chat_write(call, stream, body, &error);
     assert_true(status == SC_OK || error.text[0] != '\0');
     return status;
 }
