@@ -127,7 +127,7 @@ static void reset_keeps_ordinary_blocks(void **state)
     /* What an unusual request needed goes, whatever order it came in. */
     assert_non_null(sc_arena_alloc(&arena, 500000));
     for (int i = 0; i < 100; i++)
-        assert_non_null(sc_arena_alloc(&arena, 1000));
+        assert_non_null(sc_arena_alloc(&arena, 400));
     sc_arena_reset(&arena);
     assert_int_equal(arena.used_bytes, 0);
     assert_int_equal(sc_fail_malloc_each(small_request, &arena), 0);
@@ -138,8 +138,8 @@ static bool large_request(void *context)
 {
     sc_arena *arena = context;
     bool      ok = true;
-    for (int i = 0; ok && i < 5; i++)
-        ok = sc_arena_alloc(arena, 1000) != NULL;
+    for (int i = 0; ok && i < 9; i++)
+        ok = sc_arena_alloc(arena, 400) != NULL;
     sc_arena_reset(arena);
     return ok;
 }
