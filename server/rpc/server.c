@@ -100,6 +100,24 @@ static void args_fill(arg_list *list, const sc_rpc_options *options)
     }
 }
 
+/* What the core itself holds: requests that come and never end, which no call of ours counts yet. Measured with
+ * 300 calls that each sent 900 kB and no more: 270 MB without. At the bound the core ends streams. Gives a
+ * reference that the caller gives back once the server is made. */
+static grpc_resource_quota *quota_make(arg_list *list, const sc_rpc_options *options)
+{
+    if (options->inflight_bytes_max == 0)
+        return NULL;
+    enum { ITS_OWN_BYTES = 4 << 20 }; /* for connections that hold nothing */
+    grpc_resource_quota *quota = grpc_resource_quota_create("sc_rpc");
+    grpc_resource_quota_resize(quota, options->inflight_bytes_max + ITS_OWN_BYTES);
+    grpc_arg *arg = &list->args[list->count++];
+    arg->type = GRPC_ARG_POINTER;
+    arg->key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA;
+    arg->value.pointer.p = quota;
+    arg->value.pointer.vtable = grpc_resource_quota_arg_vtable();
+    return quota;
+}
+
 static sc_status listen_check(const sc_rpc_options *options, sc_error *error)
 {
     sc_str list = sc_str_of(options->listen);
@@ -174,7 +192,10 @@ sc_status sc_rpc_open(const sc_rpc_options *options, sc_rpc **out, sc_error *err
     sc_accept_guard_open(options->connections_max);
     grpc_init();
     args_fill(&args, options);
+    grpc_resource_quota *quota = quota_make(&args, options);
     rpc->server = grpc_server_create(&(grpc_channel_args){args.count, args.args}, NULL);
+    if (quota != NULL)
+        grpc_resource_quota_unref(quota);
     queues_open(rpc);
     if (options->tls_cert_file != NULL)
         status = rpc_tls_open(options, &rpc->tls, error);
