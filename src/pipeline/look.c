@@ -128,13 +128,14 @@ static void get_done(sc_store_call *call)
     sc_work_came_back(work);
 }
 
-static void get_start(sc_work *work)
+static void get_start(sc_work *work, bool with_search)
 {
     work->looked = true;
     work->id_changes = sc_pipeline_changes_of(work->pipeline, &work->origin->_id);
     work->looking->get = (sc_store_get){
         .call = {.deadline = sc_in_ms(work->pipeline->options.store_timeout_ms), .done = get_done},
         .id = work->origin->_id,
+        .with_search = with_search,
     };
     sc_work_expect(work);
     work->pipeline->store->ops->get(work->pipeline->store, &work->looking->get);
@@ -158,7 +159,7 @@ sc_move sc_move_embed(sc_work *work)
         work->exact_only = SC_REASON_NOT_EMBEDDABLE;
     /* A known text needs no time in which to look: memory is asked first, the store after it. */
     if (work->kind != SC_WORK_REFRESH && embeddable(work) && !atomic_load(&work->embedded))
-        get_start(work);
+        get_start(work, false);
     return sc_work_park(work);
 }
 
@@ -408,9 +409,10 @@ sc_move sc_move_confirm(sc_work *work)
     sc_work_reading(work);
     work->confirmed++;
     sc_work_begin(work);
+    bool searches = compares(work) && can_compare(work);
     if (!work->looked)
-        get_start(work);
-    if (compares(work) && can_compare(work))
+        get_start(work, searches);
+    if (searches)
         search_start(work);
     return sc_work_park(work);
 }

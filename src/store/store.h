@@ -33,6 +33,7 @@ typedef struct sc_store_call {
 typedef struct {
     sc_store_call call;
     sc_digest     id;
+    bool          with_search; /* the same question's search follows: one way there serves both */
     sc_entry     *found;
 } sc_store_get;
 

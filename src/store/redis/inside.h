@@ -32,7 +32,7 @@
 typedef struct sc_redis sc_redis;
 
 /* Searches run for milliseconds on Redis' main thread and page-wise reads move megabytes: neither
- * shall stand in front of a look-up's reply. */
+ * shall stand in front of a look-up's reply; but one that has to wait for its own search anyway. */
 typedef enum {
     SC_CONN_SEARCH,
     SC_CONN_DATA,
@@ -139,7 +139,8 @@ struct sc_redis {
     uint64_t   ticks;
     bool       winding_down;
     sc_conn   *conns[SC_CONN_COUNT];
-    sc_buf     scratch; /* a command being written */
+    sc_buf     scratch;      /* a command being written */
+    sc_buf     search_words; /* that stand in every search alike */
     uint64_t   reconnects, foreign_values;
     sc_turns   turns;
 
@@ -236,6 +237,8 @@ void sc_turns_close(sc_turns *turns); /* ends those that wait */
 /* Has the search sent, at once or when it is its turn, or ends it. */
 void sc_turn_take(sc_op *op);
 void sc_search_send(sc_op *op);
+/* Would a search be sent at once? */
+bool sc_turn_is_free(const sc_redis *redis);
 /* Redis has answered it, or a part of it. Before its end. */
 void sc_turn_answered(sc_op *op);
 /* As sc_op_finish, of one that was sent; then it is the next one's turn. */

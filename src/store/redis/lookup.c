@@ -65,15 +65,18 @@ static void on_get(sc_command *command, const redisReply *reply)
     }
 }
 
+/* Beside its search it costs no write, no read and no turn of the loop of its own. Not where searches
+ * queue: the entry, if it is there, makes the search unnecessary. */
 void sc_get_start(sc_op *op)
 {
     sc_store_get *get = SC_CONTAINER(op->call, sc_store_get, call);
     char          key[SC_REDIS_KEY_BYTES];
     size_t        len = sc_redis_schema_key(&op->redis->schema, &get->id, key);
+    bool          beside = get->with_search && sc_turn_is_free(op->redis);
 
     sc_redis_hmget(sc_redis_scratch(op->redis), (sc_str){key, len}, SC_REDIS_ENTRY_FIELDS);
     op->command.reply = on_get;
-    sc_op_send(op, SC_CONN_DATA, 1);
+    sc_op_send(op, beside ? SC_CONN_SEARCH : SC_CONN_DATA, 1);
 }
 
 /* --- verify ---------------------------------------------------------------------------- */

@@ -1,24 +1,33 @@
 #include "src/store/redis/resp.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <pthread.h>
 
-/* Decimal with prefix and line end: faster than printf, and half of a command is headers. */
+/* By hand: faster than printf, and half of a command is headers. The digits end where out does. */
+static char *write_digits(uint64_t number, char *end)
+{
+    do {
+        *--end = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    return end;
+}
+
+const char *sc_resp_digits(uint64_t number, char out[SC_RESP_DIGITS_MAX])
+{
+    out[SC_RESP_DIGITS_MAX - 1] = '\0';
+    return write_digits(number, out + SC_RESP_DIGITS_MAX - 1);
+}
+
 static void put_header(sc_buf *out, char kind, uint64_t value)
 {
-    char   text[24];
-    size_t at = sizeof text;
+    char  text[SC_RESP_DIGITS_MAX + 3];
+    char *end = text + sizeof text;
 
-    text[--at] = '\n';
-    text[--at] = '\r';
-    do {
-        text[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    text[--at] = kind;
-    sc_buf_append(out, text + at, sizeof text - at);
+    memcpy(end - 2, "\r\n", 2);
+    char *at = write_digits(value, end - 2);
+    *--at = kind;
+    sc_buf_append(out, at, (size_t)(end - at));
 }
 
 void sc_resp_command(sc_buf *out, size_t words)
@@ -40,9 +49,13 @@ void sc_resp_text(sc_buf *out, const char *word)
 
 void sc_resp_int(sc_buf *out, int64_t word)
 {
-    char text[24];
-    int  len = snprintf(text, sizeof text, "%" PRId64, word);
-    sc_resp_str(out, (sc_str){text, (size_t)len});
+    char  text[SC_RESP_DIGITS_MAX];
+    char *end = text + sizeof text;
+    char *at = write_digits(word < 0 ? -(uint64_t)word : (uint64_t)word, end);
+
+    if (word < 0)
+        *--at = '-';
+    sc_resp_str(out, (sc_str){at, (size_t)(end - at)});
 }
 
 void sc_resp_key_command(sc_buf *out, const char *verb, sc_str key)

@@ -17,6 +17,10 @@ void sc_resp_str(sc_buf *out, sc_str word);
 void sc_resp_text(sc_buf *out, const char *word);
 void sc_resp_int(sc_buf *out, int64_t word);
 
+/* A number's digits, in out. */
+enum { SC_RESP_DIGITS_MAX = 24 };
+const char *sc_resp_digits(uint64_t number, char out[SC_RESP_DIGITS_MAX]);
+
 /* A whole command of words without NUL, ended by a NULL. */
 void sc_resp_words(sc_buf *out, const char *const *words);
 

@@ -208,7 +208,11 @@ void sc_redis_tag_text(sc_str value, char out[SC_REDIS_TAG_BYTES])
 
 void sc_redis_tag_guard(uint64_t guard, char out[SC_REDIS_TAG_BYTES])
 {
-    snprintf(out, SC_REDIS_TAG_BYTES, "%016llx", (unsigned long long)guard);
+    uint8_t bytes[8];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(guard >> (56 - 8 * i));
+    sc_hex_encode(bytes, sizeof bytes, out);
 }
 
 static bool is_text(const redisReply *reply)

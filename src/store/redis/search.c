@@ -3,7 +3,6 @@
  * query missed up to 15 % of what lay inside its radius with its default epsilon, and its cost has
  * no bound. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "src/base/log.h"
@@ -39,18 +38,41 @@ static bool wants_batches(const sc_redis *redis, const sc_store_search *search)
            matching * BATCHES_SHARE_MIN >= redis->index.seen.documents;
 }
 
-static void write_query(const sc_redis *redis, const sc_store_search *search, size_t rows, char *out,
-                        size_t room)
+static char *put(char *at, const char *text)
 {
-    char scope[SC_REDIS_TAG_BYTES], guard[SC_REDIS_TAG_BYTES], effort[40] = "";
+    size_t len = strlen(text);
+    memcpy(at, text, len + 1);
+    return at + len;
+}
 
-    sc_redis_tag_digest(&search->scope, scope);
-    sc_redis_tag_guard(search->guard, guard);
-    if (!redis->schema.flat)
-        snprintf(effort, sizeof effort, " EF_RUNTIME %u",
-                 search->ef_runtime != 0 ? search->ef_runtime : redis->options.ef_runtime);
-    snprintf(out, room, "(@scope:{%s} @guard:{%s})=>[KNN %zu @v $q%s%s AS d]", scope, guard, rows,
-             effort, wants_batches(redis, search) ? " HYBRID_POLICY BATCHES" : "");
+static char *put_number(char *at, uint32_t number)
+{
+    char digits[SC_RESP_DIGITS_MAX];
+    return put(at, sc_resp_digits(number, digits));
+}
+
+/* By hand: printf took more time than the rest of the command. */
+static void write_query(const sc_redis *redis, const sc_store_search *search, size_t rows,
+                        char out[QUERY_BYTES])
+{
+    char  tag[SC_REDIS_TAG_BYTES];
+    char *at = put(out, "(@scope:{");
+
+    sc_redis_tag_digest(&search->scope, tag);
+    at = put(at, tag);
+    at = put(at, "} @guard:{");
+    sc_redis_tag_guard(search->guard, tag);
+    at = put(at, tag);
+    at = put(at, "})=>[KNN ");
+    at = put_number(at, (uint32_t)rows);
+    at = put(at, " @v $q");
+    if (!redis->schema.flat) {
+        at = put(at, " EF_RUNTIME ");
+        at = put_number(at, search->ef_runtime != 0 ? search->ef_runtime : redis->options.ef_runtime);
+    }
+    if (wants_batches(redis, search))
+        at = put(at, " HYBRID_POLICY BATCHES");
+    put(at, " AS d]");
 }
 
 static void put_vector(const sc_redis *redis, const sc_store_search *search, sc_buf *out)
@@ -67,18 +89,17 @@ static void put_vector(const sc_redis *redis, const sc_store_search *search, sc_
     free(bytes);
 }
 
-/* No SORTBY: rows as many as KNN asks for are all there are, and are put in order here. */
-static void write_search(const sc_redis *redis, const sc_store_search *search, size_t rows,
-                         int64_t wait_ms, sc_buf *out)
+/* All but the distance is left out where only keys are wanted: see fetch.c. */
+static size_t fields_wanted(const sc_redis *redis)
 {
-    char   query[QUERY_BYTES];
-    size_t fields = redis->is_shard ? 0 : SC_REDIS_ENTRY_FIELDS; /* see fetch.c */
+    return redis->is_shard ? 0 : SC_REDIS_ENTRY_FIELDS;
+}
 
-    write_query(redis, search, rows, query, sizeof query);
-    sc_resp_command(out, 3 + 2 + 1 + fields + 4 + 3 + 2 + 2);
-    sc_resp_text(out, "FT.SEARCH");
-    sc_resp_text(out, redis->schema.index);
-    sc_resp_text(out, query);
+enum { COMMON_WORDS = 2 + 1 + 3 }; /* beside the fields */
+
+/* What stands in every search alike, from RETURN to the vector's name. */
+static void write_common(size_t fields, sc_buf *out)
+{
     sc_resp_text(out, "RETURN");
     sc_resp_int(out, 1 + (int64_t)fields);
     sc_resp_text(out, "d");
@@ -87,6 +108,27 @@ static void write_search(const sc_redis *redis, const sc_store_search *search, s
     sc_resp_text(out, "PARAMS");
     sc_resp_text(out, "2");
     sc_resp_text(out, "q");
+}
+
+/* No SORTBY: rows as many as KNN asks for are all there are, and are put in order here. */
+static void write_search(sc_redis *redis, const sc_store_search *search, size_t rows,
+                         int64_t wait_ms, sc_buf *out)
+{
+    char   query[QUERY_BYTES];
+    size_t fields = fields_wanted(redis);
+
+    if (redis->search_words.len == 0)
+        write_common(fields, &redis->search_words);
+    if (redis->search_words.failed != SC_OK) {
+        out->failed = SC_NO_MEMORY;
+        sc_buf_clear(&redis->search_words);
+    }
+    write_query(redis, search, rows, query);
+    sc_resp_command(out, 3 + COMMON_WORDS + fields + 1 + 3 + 2 + 2);
+    sc_resp_text(out, "FT.SEARCH");
+    sc_resp_text(out, redis->schema.index);
+    sc_resp_text(out, query);
+    sc_buf_str(out, sc_buf_view(&redis->search_words));
     put_vector(redis, search, out);
     sc_resp_text(out, "LIMIT");
     sc_resp_text(out, "0");

@@ -24,6 +24,7 @@ enum {
     USED_TICKS = 10,
     INDEX_TICKS = 10,
     SCRATCH_BYTES_MAX = 64 * 1024 * 1024,
+    SEARCH_WORDS_BYTES_MAX = 1024,
     SCRATCH_BYTES_KEPT = 1024 * 1024,
     REPLY_BYTES_MAX = 128 * 1024 * 1024,
     COMMANDS_PER_CALL_MAX = 4, /* connections take more commands than there are calls */
@@ -536,6 +537,7 @@ static void free_redis(sc_redis *redis)
     pthread_mutex_destroy(&redis->inbox_lock);
     pthread_mutex_destroy(&redis->info_lock);
     sc_buf_fini(&redis->scratch);
+    sc_buf_fini(&redis->search_words);
     sc_tls_close(redis->tls);
     /* The password does not stay behind in freed memory. */
     explicit_bzero(&redis->url, sizeof redis->url);
@@ -623,6 +625,7 @@ static void init_fields(sc_redis *redis, const sc_redis_options *options,
     sc_list_init(&redis->writes.waiting);
     sc_turns_init(&redis->turns);
     sc_buf_init(&redis->scratch, SCRATCH_BYTES_MAX);
+    sc_buf_init(&redis->search_words, SEARCH_WORDS_BYTES_MAX);
     sc_hex_encode(me, sizeof me, redis->sweep.me);
 }
 

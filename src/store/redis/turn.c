@@ -126,11 +126,16 @@ static bool would_wait_too_long(const sc_redis *redis)
     return wait_ns >= (int64_t)redis->options.search_wait_ms * 1000000;
 }
 
+bool sc_turn_is_free(const sc_redis *redis)
+{
+    return redis->turns.waiting_count == 0 && redis->turns.flying_count < flying_max(redis);
+}
+
 void sc_turn_take(sc_op *op)
 {
     sc_turns *turns = &op->redis->turns;
 
-    if (turns->waiting_count == 0 && turns->flying_count < flying_max(op->redis)) {
+    if (sc_turn_is_free(op->redis)) {
         fly(op);
     } else if (would_wait_too_long(op->redis)) {
         refuse(op);

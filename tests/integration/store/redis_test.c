@@ -1,6 +1,7 @@
 /* The Redis store against a real Redis with search. Each test has a server of its own. */
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -373,6 +374,87 @@ static void expired_entries_do_not_hide_the_next(void **state)
     assert_memory_equal(&search.found[0].entry->f.id, &lives->f.id, sizeof lives->f.id);
     sc_candidates_unref(search.found, search.found_count);
     sc_entry_unref(lives);
+    tear_down(&on);
+}
+
+/* --- more searches than Redis has time for --------------------------------------------- */
+
+typedef struct {
+    int         port;
+    atomic_bool stop;
+} other_work;
+
+/* Another client's commands, each of which Redis takes a while for. */
+static void *work(void *argument)
+{
+    other_work   *other = argument;
+    redisContext *redis = redisConnect("127.0.0.1", other->port);
+
+    while (redis != NULL && redis->err == 0 && !atomic_load(&other->stop))
+        freeReplyObject(redisCommand(redis, "DEBUG SLEEP 0.08"));
+    redisFree(redis);
+    return NULL;
+}
+
+typedef struct {
+    sc_store_search search;
+    atomic_int      left; /* 1: not back yet */
+} asked;
+
+static void came_back(sc_store_call *call)
+{
+    atomic_store(&SC_CONTAINER(SC_CONTAINER(call, sc_store_search, call), asked, search)->left, 0);
+}
+
+/* Gives how many found the entry. */
+static size_t search_at_once(sc_store *store, const sc_entry *entry, asked *a, size_t count)
+{
+    float  vector[DIM];
+    size_t found = 0;
+
+    sc_test_vector(vector, DIM, 1, 0.1);
+    for (size_t i = 0; i < count; i++) {
+        a[i].search = search_for(entry, vector, 5);
+        a[i].search.wanted = 1;
+        a[i].search.call = (sc_store_call){.deadline = SC_INSTANT_NEVER, .done = came_back};
+        atomic_store(&a[i].left, 1);
+        store->ops->search(store, &a[i].search);
+    }
+    for (size_t i = 0; i < count; i++) {
+        while (atomic_load(&a[i].left) != 0)
+            usleep(1000);
+        found += a[i].search.call.status == SC_OK && a[i].search.found_count == 1;
+        sc_candidates_unref(a[i].search.found, a[i].search.found_count);
+    }
+    return found;
+}
+
+/* Most of them wait for their turn, at a Redis that has other work in between: each is a hit, and none a
+ * question to the LLM. A machine that stands still for a second is given another chance. */
+static void a_burst_of_searches_is_found_by_a_redis_that_is_busy(void **state)
+{
+    enum { BURST = 700, TRIES = 4 };
+    static asked     a[BURST];
+    bench            on;
+    pthread_t        thread;
+    size_t           found = 0;
+    (void)state;
+
+    set_up(&on);
+    sc_entry        *entry = put(on.store, 1);
+    sc_redis_options options = options_for(on.redis);
+    options.search_wait_ms = 60000;
+    sc_store  *store = open_store(&options, NULL);
+    other_work other = {.port = sc_test_redis_port(on.redis)};
+    SC_TEST_UNTIL(look(store).connected);
+    assert_int_equal(pthread_create(&thread, NULL, work, &other), 0);
+    for (int i = 0; i < TRIES && found != BURST; i++)
+        found = search_at_once(store, entry, a, BURST);
+    atomic_store(&other.stop, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(found, BURST);
+    sc_test_close(store);
+    sc_entry_unref(entry);
     tear_down(&on);
 }
 
@@ -1194,6 +1276,7 @@ int main(void)
         cmocka_unit_test(expired_entries_are_never_found),
         cmocka_unit_test(the_entry_itself_says_when_it_expires),
         cmocka_unit_test(expired_entries_do_not_hide_the_next),
+        cmocka_unit_test(a_burst_of_searches_is_found_by_a_redis_that_is_busy),
         cmocka_unit_test(a_redis_that_comes_back_empty_empties_memory),
         cmocka_unit_test(invalidation_removes_what_matches_and_nothing_else),
         cmocka_unit_test(invalidating_most_rebuilds_the_index),
