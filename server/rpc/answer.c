@@ -12,7 +12,7 @@ enum { ARENA_BYTES_MAX = 64 << 20 };
  * event); else whoever finishes the request. */
 enum { STARTING, FINISHED, DETACHED };
 
-typedef struct {
+typedef struct answer_call {
     sc_request   request;
     sc_rpc_call *call;
     sc_doors    *doors;
@@ -20,9 +20,15 @@ typedef struct {
     sc_arena     arena; /* the message, and what was made of it */
     atomic_int   state;
     atomic_uint  refs; /* the pipeline's, and the handler's or the detached call's */
+    /* While it is spare. */
+    struct answer_call *next;
+    unsigned            depth; /* of the list from here on */
 } answer_call;
 
-/* ---- memory: each thread keeps one call's, so that a hit takes none from the heap ---------- */
+/* ---- memory: each thread keeps some calls', so that a hit takes none from the heap --------- */
+
+/* As many as a thread may have put aside at a time before workers take them, and some. */
+enum { SPARE_MAX = 32 };
 
 /* A list shared by all threads would be one lock for all hits. */
 static pthread_key_t  spare_key;
@@ -30,9 +36,12 @@ static pthread_once_t spare_once = PTHREAD_ONCE_INIT;
 
 static void answering_destroy(void *context)
 {
-    answer_call *answering = context;
-    sc_arena_fini(&answering->arena);
-    free(answering);
+    answer_call *next;
+    for (answer_call *answering = context; answering != NULL; answering = next) {
+        next = answering->next;
+        sc_arena_fini(&answering->arena);
+        free(answering);
+    }
 }
 
 static void make_spare_key(void)
@@ -46,7 +55,8 @@ static answer_call *answering_take(void)
     pthread_once(&spare_once, make_spare_key);
     answer_call *answering = pthread_getspecific(spare_key);
     if (answering != NULL) {
-        pthread_setspecific(spare_key, NULL);
+        pthread_setspecific(spare_key, answering->next);
+        answering->next = NULL;
         return answering;
     }
     answering = calloc(1, sizeof *answering);
@@ -57,12 +67,21 @@ static answer_call *answering_take(void)
 
 static void answering_give(answer_call *answering)
 {
-    sc_arena arena = answering->arena;
+    answer_call *next = pthread_getspecific(spare_key);
+    unsigned     depth = next == NULL ? 1 : next->depth + 1;
+    sc_arena     arena = answering->arena;
     sc_arena_reset(&arena);
     *answering = (answer_call){.arena = arena};
-    if (pthread_getspecific(spare_key) != NULL ||
-        pthread_setspecific(spare_key, answering) != 0)
+    if (depth > SPARE_MAX) {
         answering_destroy(answering);
+        return;
+    }
+    answering->next = next;
+    answering->depth = depth;
+    if (pthread_setspecific(spare_key, answering) != 0) {
+        answering->next = NULL;
+        answering_destroy(answering);
+    }
 }
 
 static void answering_free(answer_call *answering)

@@ -177,8 +177,9 @@ void sc_flight_unref(sc_flights *flights, sc_flight *flight)
 {
     if (atomic_fetch_sub_explicit(&flight->refs, 1, memory_order_acq_rel) != 1)
         return;
-    atomic_fetch_sub(&flights->count, 1);
     flights->options.release(flight);
+    /* Last: at zero the owner of what release gave back may close it. */
+    atomic_fetch_sub(&flights->count, 1);
 }
 
 size_t sc_flights_count(const sc_flights *flights)

@@ -2,8 +2,6 @@
  * served; work.h's read_at and the change counts tell. */
 #include "src/pipeline/move.h"
 
-#include <stdlib.h>
-
 /* Whose operation a store's call is. */
 #define WORK_OF(store_call, type, member)                                                          \
     (SC_CONTAINER(SC_CONTAINER(store_call, type, call), sc_looking, member)->work)
@@ -231,10 +229,11 @@ static size_t near_in_store(const sc_work *work)
 static bool can_compare(sc_work *work)
 {
     sc_looking *looking = work->looking;
-    if (looking->meaning == NULL)
-        looking->meaning = calloc(1, sizeof *looking->meaning);
     if (looking->meaning != NULL)
-        looking->meaning->work = work;
+        return true;
+    looking->meaning = sc_spare_take(&work->pipeline->meanings);
+    if (looking->meaning != NULL)
+        *looking->meaning = (sc_meaning){.work = work};
     return looking->meaning != NULL;
 }
 

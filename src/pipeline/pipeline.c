@@ -50,6 +50,15 @@ const char *sc_step_name(sc_step step)
     return step_names[step];
 }
 
+/* As many as warm hits and Redis hits have under way at a time when nothing stands still. */
+static void open_spares(sc_pipeline *pipeline)
+{
+    enum { KEPT_MAX = 64 };
+    sc_spare_init(&pipeline->works, sizeof(sc_work) + pipeline->dim * sizeof(float), KEPT_MAX);
+    sc_spare_init(&pipeline->lookings, sizeof(sc_looking), KEPT_MAX);
+    sc_spare_init(&pipeline->meanings, sizeof(sc_meaning), KEPT_MAX);
+}
+
 sc_status sc_pipeline_open(const sc_pipeline_options *options, const sc_pipeline_parts *parts,
                            sc_pipeline **out)
 {
@@ -63,6 +72,7 @@ sc_status sc_pipeline_open(const sc_pipeline_options *options, const sc_pipeline
     pipeline->dim = sc_embedder_provider(parts->embedder)->dim;
     pthread_mutex_init(&pipeline->keeping, NULL);
     sc_list_init(&pipeline->parked);
+    open_spares(pipeline);
     /* Until the feed has come up nothing in memory can be vouched for. */
     atomic_store(&pipeline->feed_lost_ns, sc_now().ns);
 
@@ -91,6 +101,9 @@ void sc_pipeline_close(sc_pipeline *pipeline)
     sc_flights_close(pipeline->flights);
     sc_quota_close(pipeline->quota);
     sc_pipeline_metrics_close(pipeline->metrics);
+    sc_spare_fini(&pipeline->works);
+    sc_spare_fini(&pipeline->lookings);
+    sc_spare_fini(&pipeline->meanings);
     pthread_mutex_destroy(&pipeline->keeping);
     free(pipeline);
 }

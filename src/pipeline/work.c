@@ -10,8 +10,6 @@
  * a step; here a hit found by Redis is answered by the thread that read Redis' reply. */
 #include "src/pipeline/move.h"
 
-#include <stdlib.h>
-
 static void resume(sc_work *work);
 
 /* ---- operations under way ---------------------------------------------------------------- */
@@ -134,28 +132,28 @@ sc_flight *sc_work_make(void *pipeline, sc_waiter *first)
 {
     sc_pipeline *owner = pipeline;
     sc_request  *origin = SC_CONTAINER(first, sc_request, _waiter);
-    sc_looking  *looking = calloc(1, sizeof *looking);
-    sc_work     *work = malloc(sizeof *work + owner->dim * sizeof(float));
+    sc_looking  *looking = sc_spare_take(&owner->lookings);
+    sc_work     *work = sc_spare_take(&owner->works);
     if (work == NULL || looking == NULL) {
-        free(looking);
-        free(work);
+        sc_spare_give(&owner->lookings, looking);
+        sc_spare_give(&owner->works, work);
         return NULL;
     }
-    looking->work = work;
+    *looking = (sc_looking){.work = work};
     *work = (sc_work){
         .pipeline = owner, .origin = origin, .kind = kind_of(origin), .looking = looking};
     sc_request_ref(origin);
     return &work->flight;
 }
 
-static void meaning_free(sc_meaning *meaning)
+static void meaning_free(sc_pipeline *pipeline, sc_meaning *meaning)
 {
     if (meaning == NULL)
         return;
     sc_candidates_unref(meaning->warm_hits, meaning->gather.query.hits_used);
     sc_candidates_unref(meaning->search.found, meaning->search.found_count);
     sc_entry_unref(meaning->gather.query.refused.entry);
-    free(meaning);
+    sc_spare_give(&pipeline->meanings, meaning);
 }
 
 void sc_work_has_looked(sc_work *work)
@@ -163,9 +161,9 @@ void sc_work_has_looked(sc_work *work)
     sc_looking *looking = work->looking;
     if (looking == NULL)
         return;
-    meaning_free(looking->meaning);
+    meaning_free(work->pipeline, looking->meaning);
     sc_entry_unref(looking->get.found);
-    free(looking);
+    sc_spare_give(&work->pipeline->lookings, looking);
     work->looking = NULL;
 }
 
@@ -182,5 +180,5 @@ void sc_work_release(sc_flight *flight)
     if (work->keeper != NULL)
         sc_request_unref(work->keeper);
     sc_request_unref(work->origin);
-    free(work);
+    sc_spare_give(&work->pipeline->works, work);
 }

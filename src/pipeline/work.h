@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "src/base/spare.h"
 #include "src/pipeline/gather.h"
 #include "src/pipeline/pipeline.h"
 
@@ -91,6 +92,7 @@ struct sc_pipeline {
     uint32_t            dim;
     sc_pipeline_metrics *metrics;
     sc_quota            *quota;
+    sc_spare             works, lookings, meanings; /* memory for the next */
 
     /* Any thread. */
     atomic_bool          feed_live;

@@ -149,10 +149,44 @@ static void an_exact_hit_takes_nothing_from_the_heap(void **state)
     rig_close(&r);
 }
 
+static bool near_hit_once(void *context)
+{
+    quiet         *q = context;
+    ask            a;
+    sc_gather_tray tray;
+    sc_gather_tray_init(&tray);
+    ask_init(&a, q->r, "What is asked otherwise?");
+    a.request.arena = &q->arena;
+    a.request.tray = &tray;
+    ask_go(&a);
+    sc_pipeline_search(q->r->pipeline, &tray);
+    bool hit = a.request.answer.status == SC_OK && a.request.answer.source == SC_SOURCE_WARM;
+    ask_end(&a);
+    sc_arena_reset(&q->arena);
+    return hit;
+}
+
+/* As for an exact hit: a question that is near one in memory, and whose vector is known. */
+static void a_warm_hit_takes_nothing_from_the_heap(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r, NULL);
+    fake_embed_put(&r.embed, "what is asked otherwise", "what is asked all day", 0.05F);
+    rig_teach(&r, "What is asked all day?");
+    quiet q = {.r = &r};
+    sc_arena_init(&q.arena, 1 << 20);
+    assert_true(near_hit_once(&q));
+    assert_int_equal(sc_fail_malloc_each(near_hit_once, &q), 0);
+    sc_arena_fini(&q.arena);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_exact_hit_takes_nothing_from_the_heap),
+        cmocka_unit_test(a_warm_hit_takes_nothing_from_the_heap),
         cmocka_unit_test(a_miss_without_memory_ends_once),
         cmocka_unit_test(a_hit_without_memory_ends_once),
         cmocka_unit_test(opening_without_memory_leaves_nothing),
