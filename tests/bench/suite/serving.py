@@ -42,7 +42,7 @@ class Rig:
         # Every vector is asked of the upstream, as for a question never seen before.
         self.given = world.semcached(EMBEDDING_MAP_BYTES=0)
         # Too little memory for more than a few hundred entries: Redis has to be asked.
-        # Redis answers 256 callers at a time more slowly than a service would wait for.
+        # On a machine with other work to do, Redis may be silent for longer than a service would wait.
         self.cold = world.semcached(WARM_BYTES_MAX=1 << 20, REDIS_TIMEOUT_MS=10000)
         self.asking = world.semcached(CACHE_NAMESPACE="bench-miss", LLM_CONNECTIONS=512)
         self.echo = Echo(world)
