@@ -21,12 +21,22 @@ static void on_removed(void *context, const sc_digest *id)
     feed->removed(feed->context, id);
 }
 
-/* Of one master only; but whoever flushes one means the cache. What the others hold is fetched when
- * it is asked for. */
+/* Of one master only, but memory does not know whose is what: it is emptied, and filled again by the
+ * others. */
 static void on_cleared(void *context)
 {
+    const sc_master     *master = context;
     const sc_store_feed *feed = feed_of(context);
+    sc_master           *all[SC_MASTERS_MAX];
+    bool                 whole;
+
     feed->cleared(feed->context);
+    size_t count = sc_cluster_enter_all(master->cluster, all, &whole);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i] != master)
+            sc_redis_shard_tell_again(all[i]->store);
+        sc_cluster_leave(all[i]);
+    }
 }
 
 static uint64_t on_known(void *context, const sc_digest *id)

@@ -691,14 +691,28 @@ void sc_feed_tick(sc_redis *redis, sc_instant now)
         walk_or_join_again(redis);
 }
 
+static void walk_now(sc_redis *redis)
+{
+    redis->feeding.resync_at = sc_now();
+    redis->feeding.sync_again = redis->feeding.syncing;
+}
+
+void sc_feed_again(sc_redis *redis)
+{
+    size_t at = 0;
+    held  *item;
+
+    while ((item = sc_table_next(&redis->feeding.held, &at)) != NULL)
+        item->version = 0;
+    walk_now(redis);
+}
+
 void sc_feed_assigned(sc_redis *redis, bool gained, bool lost)
 {
     if (lost)
         forget_where(redis, not_owned);
-    if (!gained)
-        return;
-    redis->feeding.resync_at = sc_now();
-    redis->feeding.sync_again = redis->feeding.syncing;
+    if (gained)
+        walk_now(redis);
 }
 
 void sc_feed_close(sc_redis *redis)

@@ -130,6 +130,7 @@ struct sc_redis {
     sc_instant       close_deadline; /* under inbox_lock */
     sc_slot_set      assigned;       /* under inbox_lock */
     bool             assigned_anew;  /* under inbox_lock */
+    bool             tell_again;     /* under inbox_lock */
     pthread_mutex_t  info_lock;
     sc_store_info    info; /* under info_lock */
 
@@ -268,6 +269,8 @@ void sc_feed_stored(sc_redis *redis, const sc_entry *entry, bool with_vector);
 void sc_feed_lent(sc_redis *redis, const sc_digest *id);
 /* The slots changed. */
 void sc_feed_assigned(sc_redis *redis, bool gained, bool lost);
+/* Memory has nothing any more. */
+void sc_feed_again(sc_redis *redis);
 /* Entries with a vector in a scope and guard, as far as the feed has told; 0 also when it does not
  * know. */
 uint64_t sc_feed_count(const sc_redis *redis, const sc_digest *scope, uint64_t guard);

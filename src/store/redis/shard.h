@@ -29,3 +29,6 @@ SC_MUST_CHECK sc_status sc_redis_options_check(const sc_redis_options *options, 
 
 /* The slots it owns from now on. Any thread. */
 void sc_redis_shard_assign(sc_store *store, const sc_slot_set *owned);
+
+/* Tells the feed everything once more: memory was emptied for another master's sake. Any thread. */
+void sc_redis_shard_tell_again(sc_store *store);

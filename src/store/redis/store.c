@@ -170,9 +170,12 @@ static void take_assigned(sc_redis *redis)
 {
     pthread_mutex_lock(&redis->inbox_lock);
     bool        anew = redis->assigned_anew;
+    bool        again = redis->tell_again;
     sc_slot_set owned = redis->assigned;
-    redis->assigned_anew = false;
+    redis->assigned_anew = redis->tell_again = false;
     pthread_mutex_unlock(&redis->inbox_lock);
+    if (again && !redis->winding_down)
+        sc_feed_again(redis);
     bool gained = anew && has_more(&owned, &redis->shard.owned);
     bool lost = anew && has_more(&redis->shard.owned, &owned);
     if ((!gained && !lost) || redis->winding_down)
@@ -189,6 +192,16 @@ void sc_redis_shard_assign(sc_store *store, const sc_slot_set *owned)
     pthread_mutex_lock(&redis->inbox_lock);
     redis->assigned = *owned;
     redis->assigned_anew = true;
+    uv_async_send(&redis->wake);
+    pthread_mutex_unlock(&redis->inbox_lock);
+}
+
+void sc_redis_shard_tell_again(sc_store *store)
+{
+    sc_redis *redis = SC_CONTAINER(store, sc_redis, base);
+
+    pthread_mutex_lock(&redis->inbox_lock);
+    redis->tell_again = true;
     uv_async_send(&redis->wake);
     pthread_mutex_unlock(&redis->inbox_lock);
 }

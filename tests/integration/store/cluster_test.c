@@ -422,6 +422,54 @@ static void an_index_too_many_is_dropped(void **state)
     tear_down(&on);
 }
 
+/* An operator empties one master; what the others have must come back to memory by itself. */
+static void a_flush_of_one_master_leaves_the_others_entries(void **state)
+{
+    bench on;
+    (void)state;
+    set_up(&on);
+    put_all(&on);
+    for (size_t i = 0; i < 2; i++)
+        SC_TEST_UNTIL(sc_test_memory_count(&on.servers[i].memory) == ENTRIES);
+    size_t left = ENTRIES - entries_at(&on, 1);
+    freeReplyObject(sc_test_redis_call(on.cluster.masters[1], "FLUSHALL"));
+    for (size_t i = 0; i < 2; i++) {
+        SC_TEST_UNTIL(sc_test_memory_clears(&on.servers[i].memory) == 1);
+        SC_TEST_UNTIL(sc_test_memory_count(&on.servers[i].memory) == left);
+        SC_TEST_UNTIL(is_ready(&on.servers[i]));
+    }
+    size_t found = 0;
+    for (unsigned i = 0; i < ENTRIES; i++)
+        found += has(on.servers[0].store, on.entries[i]);
+    assert_int_equal(found, left);
+    tear_down(&on);
+}
+
+/* A new question of a slot that is just moving would be paid for twice. */
+static void an_entry_that_waits_follows_its_slot(void **state)
+{
+    bench on;
+    float vector[DIM];
+    (void)state;
+    set_up(&on);
+    put_all(&on);
+    sc_entry           *entry = on.entries[30];
+    int                 slot = slot_of(&on, entry);
+    size_t              from = sc_test_cluster_owner(slot), to = (from + 1) % SC_TEST_MASTERS;
+    sc_store_invalidate by_id = {
+        .filter = {.tenant = SC_STR("tenant"), .ids = &entry->f.id, .ids_count = 1}};
+    assert_int_equal(sc_test_invalidate(on.servers[0].store, &by_id), SC_OK);
+    sc_test_cluster_move_begin(&on.cluster, slot, from, to);
+    vector_of(30, vector);
+    assert_int_equal(sc_test_put(on.servers[0].store, entry, vector), SC_UNAVAILABLE);
+    sc_test_cluster_move_keys(&on.cluster, slot, from, to);
+    sc_test_cluster_move_end(&on.cluster, slot, from, to);
+    SC_TEST_UNTIL(has(on.servers[1].store, entry));
+    SC_TEST_UNTIL(nearest(on.servers[1].store, 30) == 30);
+    SC_TEST_UNTIL(look(on.servers[0].store).writes_waiting == 0);
+    tear_down(&on);
+}
+
 /* The dead master's slots, and its entries, are another's from then on. */
 static void a_replica_takes_over(void **state)
 {
@@ -433,20 +481,33 @@ static void a_replica_takes_over(void **state)
     put_all(&on);
     sc_test_cluster_replicate(&on.cluster, DEAD, redis_args);
     SC_TEST_UNTIL(sc_test_memory_count(&on.servers[1].memory) == ENTRIES);
+    sc_test_redis_kill(on.cluster.masters[DEAD]);
+    SC_TEST_UNTIL(!sc_test_memory_live(&on.servers[1].memory));
+    /* Some of these wait for the dead, and go to its successor. */
+    sc_entry *late[ENTRIES];
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        late[i] = sc_test_entry(2000 + i);
+        sc_status status = sc_test_put(on.servers[1].store, late[i], NULL);
+        assert_true(status == SC_OK || status == SC_UNAVAILABLE);
+    }
     sc_test_cluster_fail_over(&on.cluster, DEAD);
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        SC_TEST_UNTIL(has(on.servers[0].store, late[i]));
+        sc_entry_unref(late[i]);
+    }
     for (size_t i = 0; i < 2; i++)
         SC_TEST_UNTIL(is_ready(&on.servers[i]));
     for (unsigned i = 0; i < ENTRIES; i++) {
         assert_true(has(on.servers[0].store, on.entries[i]));
         assert_int_equal(nearest(on.servers[1].store, i), i);
     }
-    SC_TEST_UNTIL(sc_test_memory_count(&on.servers[1].memory) == ENTRIES);
+    SC_TEST_UNTIL(sc_test_memory_count(&on.servers[1].memory) == 2 * ENTRIES);
     sc_entry *another = sc_test_entry(1000);
     vector_of(1000, vector);
     assert_int_equal(sc_test_put(on.servers[1].store, another, vector), SC_OK);
     assert_true(has(on.servers[0].store, another));
     sc_entry_unref(another);
-    assert_int_equal(invalidate(on.servers[0].store, "model"), ENTRIES + 1);
+    assert_int_equal(invalidate(on.servers[0].store, "model"), 2 * ENTRIES + 1);
     SC_TEST_UNTIL(sc_test_memory_count(&on.servers[1].memory) == 0);
     tear_down(&on);
 }
@@ -489,6 +550,8 @@ int main(void)
         cmocka_unit_test(an_invalidation_finds_what_is_on_its_way),
         cmocka_unit_test(an_index_whose_slot_moves_is_made_anew),
         cmocka_unit_test(an_index_too_many_is_dropped),
+        cmocka_unit_test(a_flush_of_one_master_leaves_the_others_entries),
+        cmocka_unit_test(an_entry_that_waits_follows_its_slot),
         cmocka_unit_test(a_replica_takes_over),
         cmocka_unit_test(entries_wait_for_the_first_contact),
     };
