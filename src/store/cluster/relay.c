@@ -146,6 +146,7 @@ void sc_relay_get(sc_cluster *cluster, sc_store_get *get)
     on->ask = ask_get;
     on->bring = bring_get;
     on->inner.get.id = get->id;
+    on->inner.get.with_search = get->with_search; /* which goes to the owner, too */
     set_call(on);
     go(on);
 }
