@@ -10,9 +10,9 @@
  *      2 000        64                          42     27
  *     10 000         1          140                   115
  *
- * A tray has a bound, because the thread's other callers wait meanwhile: beyond a quarter of a
- * millisecond, workers take it all. With twice that, 16 callers in 10 000 rows cost 6 % less, but
- * exact hits among them waited 0.9 ms instead of 0.5. Without a bound, 64 callers cost as much as on
+ * A tray has a bound, because the thread's other callers wait meanwhile: beyond four questions in
+ * 10 000 rows workers take it all. With 8 or 16 the CPU of as many callers was 6 % less, but exact hits
+ * among them took 0.9 ms (median) instead of 0.5. Without a bound, 64 callers cost as much as on
  * workers, and a third fewer were served: the thread itself was the narrow place. */
 #include "src/pipeline/gather.h"
 
@@ -26,8 +26,8 @@ enum {
     /* One search's questions: more do not make a pass over memory cheaper per question. */
     BATCH_MAX = 32,
 
-    /* What a tray's thread searches itself: a quarter of a millisecond by the int8 pass. */
-    TRAY_FLOATS_MAX = 8 * 10000 * 384
+    /* What a tray's thread searches itself: 0.15 ms by the int8 pass. */
+    TRAY_FLOATS_MAX = 4 * 10000 * 384
 };
 
 typedef struct {
