@@ -415,14 +415,23 @@ static void put_close(sc_rpc_call *call, grpc_op *op)
     op->data.recv_close_on_server.cancelled = &call->core_cancelled;
 }
 
+/* It waits: 576 bytes of the core's array are not needed for that, and soon got again. */
+static void drop_metadata(sc_rpc_call *call)
+{
+    grpc_metadata_array_destroy(&call->metadata);
+    grpc_metadata_array_init(&call->metadata);
+}
+
 static void listen_for_close(sc_rpc_call *call)
 {
     grpc_op close = {0};
     put_close(call, &close);
-    if (closes(call))
-        rpc_batch(call, &close, 1, &call->closed);
-    else
+    if (!closes(call)) {
         rpc_call_unref(call);
+        return;
+    }
+    drop_metadata(call);
+    rpc_batch(call, &close, 1, &call->closed);
 }
 
 void rpc_calls_listen(rpc_queue *queue)

@@ -139,7 +139,7 @@ sc_instant sc_rpc_deadline(const sc_rpc_call *call);
 bool sc_rpc_is_over(const sc_rpc_call *call);
 
 /* The value of a metadata key, lower case; empty with a NULL ptr when it is absent or there
- * are several. Lent until the call is answered. */
+ * are several. Lent until the handler returns; not for later. */
 sc_str sc_rpc_metadata(const sc_rpc_call *call, sc_str key);
 
 /* Who sent the call, for logs ("ipv4:127.0.0.1:4711"), into out[room], NUL-terminated. */

@@ -1,19 +1,17 @@
 /* Who searches when. Redis runs one search after the other, each for a fraction of a millisecond or,
  * in a large scope, for many. When questions come faster than that a queue forms somewhere.
  *
- * It used to form in Redis' socket, and every search in it had the same time limit: once the queue
- * was longer than the limit, each answer came too late, was thrown away, and Redis went on to
- * work for the next one that would be too late. 256 callers at a time got 6 % of their hits so, and
- * the LLM the rest.
+ * In Redis' socket, with one time limit for every search, a queue longer than the limit makes each
+ * answer too late; it is thrown away, and Redis goes on to work for the next one that will be too
+ * late. 256 callers at a time got 6 % of their hits so, and the LLM the rest.
  *
  * So the queue is here. Redis has FLYING_MAX searches at a time, enough to keep it busy while replies
  * travel, and to have several in one read and one write; fewer when they are slow. The others wait
- * their turn. What a
- * search must not exceed is Redis' silence, not its own age: as long as answers come, waiting a
- * little longer ends in a hit, and is cheaper than the LLM. The wait has a limit of its own; who would
- * exceed it, as far as can be foreseen, is refused at once, so that a Redis that is asked for more than
- * it can give costs the excess, and not the hits of all. Whom nobody waits for any more is not asked
- * about.
+ * their turn. What a search must not exceed is Redis' silence, not its own age: as long as answers
+ * come, waiting a little longer ends in a hit, and is cheaper than the LLM. The wait has a limit of
+ * its own; who would exceed it, as far as can be foreseen, is refused at once, so that a Redis that
+ * is asked for more than it can give costs the excess, and not the hits of all. Whom nobody waits
+ * for any more is not asked about.
  *
  * No timer: the queue moves whenever a search ends, and those under way end by their deadline. First
  * come, first served: of those that wait, the first is the first to be too late. */
