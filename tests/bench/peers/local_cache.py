@@ -1,10 +1,10 @@
 """RedisVL's SemanticCache or GPTCache, each with MiniLM in its own process: CPU per hit as lines of
-JSON, one for each round.
+JSON, one for each number of threads in each round.
 
-usage: python local_cache.py redisvl|gptcache MODEL_FOLDER ENTRIES CALLS THREADS ROUNDS
+usage: python local_cache.py redisvl|gptcache MODEL_FOLDER ENTRIES CALLS ROUNDS THREADS...
 
 GPTCache keeps its answers in SQLite and its vectors in faiss, which is what its documents begin
-with. THREADS: of ONNX Runtime, 0 for its default.
+with. THREADS: of ONNX Runtime, 0 for its default; the first fills the cache.
 """
 
 import atexit
@@ -37,12 +37,13 @@ def asked(n):
 
 class RedisVL:
     def __init__(self, encoder, _):
+        self.encoder = encoder
         from redisvl.extensions.cache.llm import SemanticCache
         from redisvl.utils.vectorize import CustomVectorizer
         self.cache = SemanticCache(
             name="redisvl-local", redis_url=os.environ["REDIS_URL"], distance_threshold=THRESHOLD,
             overwrite=True,
-            vectorizer=CustomVectorizer(embed=lambda text, **_: encoder.embed(text).tolist()))
+            vectorizer=CustomVectorizer(embed=lambda text, **_: self.encoder.embed(text).tolist()))
 
     def store(self, text):
         self.cache.store(prompt=text, response="The answer to: " + text)
@@ -56,6 +57,7 @@ class RedisVL:
 
 class GPTCache:
     def __init__(self, encoder, folder):
+        self.encoder = encoder
         from gptcache import Cache, Config
         from gptcache.adapter import api
         from gptcache.manager import CacheBase, VectorBase, get_data_manager
@@ -67,7 +69,7 @@ class GPTCache:
             VectorBase("faiss", dimension=384, index_path=f"{folder}/faiss.index"))
         # Its distance is the square of the Euclidean one, 2 x the cosine's, and 4 at the most.
         self.cache.init(pre_embedding_func=get_prompt, data_manager=manager,
-                        embedding_func=lambda text, **_: encoder.embed(text),
+                        embedding_func=lambda text, **_: self.encoder.embed(text),
                         similarity_evaluation=SearchDistanceEvaluation(),
                         config=Config(similarity_threshold=1 - 2 * THRESHOLD / 4))
 
@@ -103,17 +105,18 @@ def measure(cache, texts, client):
 
 def main():
     kind, model = sys.argv[1:3]
-    entries, calls, threads, rounds = map(int, sys.argv[3:])
+    entries, calls, rounds, *threads = map(int, sys.argv[3:])
     client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    encoder = Encoder(model, threads)
+    encoders = [Encoder(model, count) for count in threads]
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)  # after GPTCache's own farewell, which writes there
-    cache = {"redisvl": RedisVL, "gptcache": GPTCache}[kind](encoder, folder)
+    cache = {"redisvl": RedisVL, "gptcache": GPTCache}[kind](encoders[0], folder)
     for n in range(entries):
         cache.store(stored(n))
-    for _ in range(rounds):
-        print(json.dumps(measure(cache, [asked(n % entries) for n in range(calls)], client)),
-              flush=True)
+    texts = [asked(n % entries) for n in range(calls)]
+    for count, encoder in list(zip(threads, encoders)) * rounds:
+        cache.encoder = encoder
+        print(json.dumps({"threads": count, **measure(cache, texts, client)}), flush=True)
     cache.close()
 
 

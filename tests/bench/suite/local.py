@@ -12,7 +12,7 @@ from suite.world import Missing, cache_dir
 
 PEERS = "Peers that embed themselves, CPU per hit with Redis' included"
 ASKED = "What's the price of article {w}??"
-RUNTIMES = ((0, "ONNX Runtime as it comes"), (1, "ONNX Runtime on one thread"))
+RUNTIMES = {1: "ONNX Runtime on one thread", 0: "ONNX Runtime as it comes"}
 
 
 def model_folder():
@@ -50,9 +50,9 @@ def rows_of(world, plan):
                 note=f"{plan.local_entries} entries")]
 
 
-def peer(world, plan, kind, threads):
+def peer(world, plan, kind):
     argv = [peers.python(), "-B", "tests/bench/peers/local_cache.py", kind, model_folder(),
-            str(plan.local_entries), str(plan.peer_requests), str(threads), str(plan.rounds)]
+            *map(str, (plan.local_entries, plan.peer_requests // 3, plan.rounds, *RUNTIMES))]
     run = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True,
                          env=peers.environment(world))
     return [json.loads(line) for line in run.stdout.splitlines()]
@@ -63,9 +63,10 @@ def peer_rows(world, plan):
     server = open_server(world, plan)
     rows = []
     for kind, name in (("redisvl", "RedisVL SemanticCache"), ("gptcache", "GPTCache")):
-        for threads, runtime in RUNTIMES:
-            ours = [hit(world, server, plan) for _ in range(plan.rounds)]
-            theirs = peer(world, plan, kind, threads)
+        ours = [hit(world, server, plan) for _ in range(plan.rounds)]
+        found = peer(world, plan, kind)
+        for threads, runtime in RUNTIMES.items():
+            theirs = [got for got in found if got["threads"] == threads]
             rows.append(row(PEERS, f"{name}, {runtime}", 1, "us", [whole(got) for got in theirs],
                             "ours, warm hit, vector computed",
                             [got["server_cpu_us"] + got["redis_cpu_us"] for got in ours], goal=5,

@@ -39,9 +39,12 @@ class Tutorial:
 
     def ask(self, callers, requests=None, rate=None):
         before, redis = self.program.cpu(), self.world.redis_cpu()
-        got = http_load.run(self.port, "/ask",
-                            lambda n: {"question": PARAPHRASE.replace("{w}", word(n % 1000))},
-                            callers, requests or self.plan.peer_requests, rate)
+        try:
+            got = http_load.run(self.port, "/ask",
+                                lambda n: {"question": PARAPHRASE.replace("{w}", word(n % 1000))},
+                                callers, requests or self.plan.peer_requests, rate)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{self.program.text()[-1000:]}") from error
         misses = [a for a in got.answers if not json.loads(a)["hit"]]
         if len(misses) > 0.05 * len(got.answers):
             raise RuntimeError(f"the tutorial's service missed {len(misses)} of {len(got.answers)}")

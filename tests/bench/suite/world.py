@@ -156,7 +156,7 @@ class World:
         self.redis_port = free_port()
         argv = [os.path.join(home, "redis-server"), "--port", str(self.redis_port), "--bind",
                 "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", self.folder,
-                "--loadmodule", os.path.join(home, "redisearch.so"), "TIMEOUT", "500"]
+                "--loadmodule", os.path.join(home, "redisearch.so"), "TIMEOUT", "10000"]
         self.redis_pid = self.start(argv, r"Ready to accept connections",
                                     {**os.environ,
                                      "LD_LIBRARY_PATH": os.path.join(home, "stub")}).pid
