@@ -64,7 +64,8 @@ static sc_store_info look(sc_store *store)
 
 static bool index_ready(sc_store *store)
 {
-    return strcmp(look(store).index_state, "ready") == 0;
+    sc_store_info info = look(store);
+    return info.connected && strcmp(info.index_state, "ready") == 0;
 }
 
 static void set_up_with(bench *on, const char *const *args)

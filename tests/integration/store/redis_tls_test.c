@@ -72,7 +72,7 @@ static bool index_ready(sc_store *store)
 {
     sc_store_info info;
     store->ops->look(store, &info);
-    return strcmp(info.index_state, "ready") == 0;
+    return info.connected && strcmp(info.index_state, "ready") == 0;
 }
 
 /* Large enough for many TLS records and for writes that the socket takes in parts. */
