@@ -33,9 +33,9 @@ static void count_failure(sc_pipeline_metrics *metrics, sc_status status, sc_ins
         sc_counter_add(&metrics->errors[status], 1, now);
 }
 
-void sc_pipeline_count_answer(sc_pipeline_metrics *metrics, const sc_answer_figures *figures)
+void sc_pipeline_count_answer(sc_pipeline_metrics *metrics, const sc_answer_figures *figures,
+                              sc_instant now)
 {
-    sc_instant now = sc_now();
     for (sc_step step = 0; step < SC_STEP_COUNT; step++)
         if (figures->step_us[step] != 0)
             sc_histogram_record(&metrics->steps[step], figures->step_us[step], now);

@@ -54,7 +54,8 @@ typedef struct {
     uint64_t        total_us;
 } sc_answer_figures;
 
-void sc_pipeline_count_answer(sc_pipeline_metrics *metrics, const sc_answer_figures *figures);
+void sc_pipeline_count_answer(sc_pipeline_metrics *metrics, const sc_answer_figures *figures,
+                              sc_instant now);
 
 /* One call of the LLM: how it went, how long it took, the tokens it cost. */
 void sc_pipeline_count_llm(sc_pipeline_metrics *metrics, sc_status status, uint64_t us,

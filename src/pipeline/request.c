@@ -32,19 +32,24 @@ void sc_request_unref(sc_request *request)
     request->released(request);
 }
 
-void sc_request_finish(sc_request *request)
+static void finish_at(sc_request *request, sc_instant now)
 {
     sc_answer *answer = &request->answer;
-    answer->total_us = (uint64_t)sc_elapsed_us(request->_started, sc_now());
+    answer->total_us = (uint64_t)sc_elapsed_us(request->_started, now);
     sc_answer_figures figures = {.status = answer->status,
                                  .source = answer->source,
                                  .tokens_saved = answer->tokens_saved,
                                  .stale = answer->stale,
                                  .step_us = answer->step_us,
                                  .total_us = answer->total_us};
-    sc_pipeline_count_answer(request->_pipeline->metrics, &figures);
+    sc_pipeline_count_answer(request->_pipeline->metrics, &figures, now);
     request->finished(request);
     sc_request_unref(request);
+}
+
+void sc_request_finish(sc_request *request)
+{
+    finish_at(request, sc_now());
 }
 
 static void fail(sc_request *request, sc_status status)
@@ -186,7 +191,7 @@ void sc_pipeline_answer(sc_pipeline *pipeline, sc_request *request)
     bool served = serve_exact(pipeline, request);
     lap(request, SC_STEP_EXACT, &since);
     if (served)
-        sc_request_finish(request);
+        finish_at(request, since);
     else
         join(pipeline, request);
 }

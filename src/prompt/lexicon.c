@@ -13,8 +13,14 @@ typedef struct {
 } slot;
 
 struct sc_lexicon {
-    slot slots[SLOTS];
+    slot     slots[SLOTS];
+    uint32_t denial_initials[WORD_BYTES_MAX + 1]; /* by length: bit of each word's first letter */
 };
+
+static uint32_t initial(sc_str word)
+{
+    return 1u << ((unsigned char)word.ptr[0] & 31);
+}
 
 static uint32_t slot_of(sc_str word)
 {
@@ -40,6 +46,8 @@ static void add(sc_lexicon *lexicon, sc_str word, size_t cls, unsigned value)
     s->word = word;
     s->meaning.cls = (uint16_t)cls;
     s->meaning.values |= (uint16_t)(1u << value);
+    if (cls == SC_LEXICON_DENIAL)
+        lexicon->denial_initials[word.len] |= initial(word);
 }
 
 static void add_words(sc_lexicon *lexicon, const char *words, size_t cls, unsigned value)
@@ -67,6 +75,17 @@ sc_status sc_lexicon_open(sc_lexicon **out)
 void sc_lexicon_close(sc_lexicon *lexicon)
 {
     free(lexicon);
+}
+
+/* Asked for each word of each question: length and first letter spare four of five the table, whose
+ * 48 KB are seldom in the first-level cache. */
+bool sc_lexicon_denies(const sc_lexicon *lexicon, sc_str word)
+{
+    if (word.len == 0 || word.len > WORD_BYTES_MAX ||
+        (lexicon->denial_initials[word.len] & initial(word)) == 0)
+        return false;
+    const slot *s = look(lexicon, word);
+    return s->word.ptr != NULL && s->meaning.cls == SC_LEXICON_DENIAL;
 }
 
 static bool ends_in(sc_str word, sc_str ending)

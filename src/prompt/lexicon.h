@@ -6,6 +6,7 @@
  * likewise, are about different things. English, and words of denial in five more languages. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,9 @@ typedef struct sc_lexicon sc_lexicon;
 /* Makes the index of all words. Errors: SC_NO_MEMORY. Any thread may use it then. */
 SC_MUST_CHECK sc_status sc_lexicon_open(sc_lexicon **out);
 void                    sc_lexicon_close(sc_lexicon *lexicon);
+
+/* Is it a word of denial, just so? */
+bool sc_lexicon_denies(const sc_lexicon *lexicon, sc_str word);
 
 /* Meaning of a lower-case word, which may end in -s, -d or -ed. */
 sc_meaning sc_lexicon_find(const sc_lexicon *lexicon, sc_str word);

@@ -26,8 +26,7 @@ bool sc_denies(const sc_lexicon *lexicon, sc_str text)
     sc_word word;
     sc_str  before = SC_STR(" ");
     for (sc_str rest = text; sc_word_next(&rest, &word); before = word.text) {
-        sc_meaning meaning = sc_lexicon_find(lexicon, word.text);
-        if (meaning.values != 0 && meaning.cls == SC_LEXICON_DENIAL)
+        if (sc_lexicon_denies(lexicon, word.text))
             return true;
         if (is(word.text, "t") && before.ptr[before.len - 1] == 'n') /* "isn't", with any apostrophe */
             return true;

@@ -27,7 +27,7 @@ static void every_ending_is_counted_in_exactly_one_place(void **state)
     for (sc_status status = SC_OK; status < SC_STATUS_COUNT; status++)
         for (sc_source source = SC_SOURCE_NONE; source < SC_SOURCE_COUNT; source++) {
             sc_answer_figures figures = {.status = status, .source = source, .step_us = steps};
-            sc_pipeline_count_answer(m, &figures);
+            sc_pipeline_count_answer(m, &figures, sc_now());
             assert_int_equal(outcomes(m), ++requests);
         }
     uint64_t errors = 0;
@@ -51,7 +51,7 @@ static void a_hit_is_measured_as_the_caches_time(void **state)
                                      .total_us = 100,
                                      .tokens_saved = source == SC_SOURCE_LLM ? 0 : 10,
                                      .stale = source == SC_SOURCE_EXACT};
-        sc_pipeline_count_answer(m, &figures);
+        sc_pipeline_count_answer(m, &figures, sc_now());
     }
     assert_int_equal(sc_histogram_count(&m->cache_latency), 3); /* EXACT, WARM, REDIS */
     assert_int_equal(sc_histogram_count(&m->steps[SC_STEP_EMBED]), 5);
