@@ -168,6 +168,9 @@ curl_socket_t sc_multi_open_socket(void *http, curlsocktype purpose, struct curl
     (void)purpose;
     int            fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     sc_watch_slot *slot = fd < 0 ? NULL : slot_make(http, fd);
+    /* A watch that is still there is of a socket whose end we did not hear of: libuv would take the
+     * new one for it, and never hear of anything. */
+    watch_close(slot);
     if (slot != NULL)
         slot->ours = true; /* otherwise it works as well, but is watched anew each time */
     return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -223,6 +226,8 @@ void sc_multi_close(sc_http *http)
     if (http->multi != NULL)
         curl_multi_cleanup(http->multi); /* closes the connections, and so their watches */
     http->multi = NULL;
+    for (size_t i = 0; i < http->watches_room; i++)
+        watch_close(&http->watches[i]); /* of sockets that were closed without our being told */
     free(http->watches);
     http->watches = NULL;
     http->watches_room = 0;
