@@ -87,6 +87,9 @@ static void args_fill(arg_list *list, const sc_rpc_options *options)
     arg_int(list, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->streams_max);
     /* Identity only: the core unpacks before it looks at the size, so 300 KB become 300 MB. */
     arg_int(list, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
+    /* So nothing is left to do for the two filters that look for compression in each call. */
+    arg_int(list, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+    arg_int(list, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     arg_int(list, GRPC_ARG_ENABLE_CHANNELZ, 0);
     arg_int(list, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000);
     /* Notice dead peers, and allow clients to do the same. */
