@@ -416,6 +416,13 @@ sc_move sc_move_confirm(sc_work *work)
     return sc_work_park(work);
 }
 
+/* Then nobody needs what the store found: who would take it takes the one in memory. Thousands of
+ * questions may wait for the LLM, and a copy from the store takes 1 to 2 KB. */
+static bool memory_has_nearer(const sc_work *work, const sc_candidate *found)
+{
+    return work->seen_warm.entry != NULL && work->seen_warm.distance <= found->distance;
+}
+
 static void publish_found(void *context)
 {
     sc_work *work = context;
@@ -483,7 +490,8 @@ sc_move sc_move_confirm_after(sc_work *work)
     if (drop_foreign(work) && looks_wider(work))
         return SC_MOVE_AGAIN;
     if (near_in_store(work) != 0) {
-        sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
+        if (!memory_has_nearer(work, &work->looking->meaning->search.found[0]))
+            sc_flights_publish(work->pipeline->flights, &work->flight, publish_found, work);
         sc_work_serve(work, &work->looking->meaning->search.found[0], SC_SOURCE_REDIS);
     }
     return reads_again(work) ? SC_MOVE_AGAIN : SC_MOVE_NEXT;

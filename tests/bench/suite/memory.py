@@ -19,7 +19,7 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 def idle_row(world, plan):
-    server = world.semcached()
+    server = world.semcached(CACHE_NAMESPACE="bench-idle")
     warm_up(server)
     before = resident_bytes(server.pid)
     held = []
@@ -47,8 +47,9 @@ def flight_rows(world, plan):
     calls that wait in a server which has nothing but gRPC's core."""
     count = plan.in_flight
     server = world.semcached(RPC_INFLIGHT_MAX=2 * count, LLM_QUEUE_MAX=2 * count,
-                             EMBEDDING_QUEUE_MAX=2 * count)
-    warm_up(server)
+                             EMBEDDING_QUEUE_MAX=2 * count, CACHE_NAMESPACE="bench-memory")
+    # Each of them is near something, and is told of it in the end.
+    fill(server, plan.entries // 10, QUESTION)
     time.sleep(0.3)
     idle = threads_of(server)
     world.control({"chat": {"delay_ms": 30000}})
